@@ -1,0 +1,151 @@
+"""
+The wire's spellings as pairs of pure functions: FORM and JSON go out, COMMA and JSON come in.
+
+Reading is strict about truth and tolerant about spelling: a byte order mark, white space around
+the whole, a space after the first comma are let pass; anything else that breaks the grammar is
+`BadReply`. A failure is `Refusal`.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, NoReturn
+from urllib.parse import urlencode
+
+from every8d_async._errors import mask_numbers
+from every8d_async._models import Cancellation, Receipt
+from every8d_async._wire import BadReply, Refusal
+
+FORM = "application/x-www-form-urlencoded"
+JSON = "application/json"
+
+# Numbers are bounded: a run of digits without end is no count of anything.
+_COUNT = r"([0-9]{1,15})"
+_POINTS = r"([0-9]{1,15}(?:\.[0-9]{1,6})?)"
+_CREDIT = r"(-?[0-9]{1,15}(?:\.[0-9]{1,6})?)"
+# The full 36 characters: a reply that was cut inside its batch id must not pass for a receipt.
+_BATCH_ID = r"([0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})"
+
+_RECEIPT = re.compile(rf"{_CREDIT}, ?{_COUNT}, ?{_POINTS}, ?{_COUNT}, ?{_BATCH_ID}")
+_CANCELLATION = re.compile(rf"{_COUNT}, ?{_POINTS}")
+_CREDIT_ALONE = re.compile(_CREDIT)
+_REFUSAL = re.compile(r"(-[0-9]{1,9}),(.*)", re.DOTALL)
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}")
+
+_TOKEN = re.compile(r"[\x21-\x7e]{8,4096}")
+
+_STRING_VALUE = re.compile(r'"(?:[^"\\]|\\.)*(?:"(?!\s*:)|$)')
+_EXCERPT = 160
+
+
+def form_body(fields: Mapping[str, object]) -> bytes:
+    """Write fields as a form, in UTF-8."""
+    return urlencode([(name, str(value)) for name, value in fields.items()]).encode("ascii")
+
+
+def json_body(fields: Mapping[str, object]) -> bytes:
+    """Write fields as a JSON object, in UTF-8."""
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+
+
+def read_text(body: bytes) -> str:
+    """Decode a reply, without its byte order mark and the white space around it."""
+    try:
+        return body.decode("utf-8-sig").strip()
+    except UnicodeDecodeError:
+        pass
+    raise BadReply("the reply is not UTF-8")
+
+
+def excerpt(body: bytes) -> str:
+    """Give a reply's beginning for an error: values of JSON strings and long numbers masked."""
+    text = body[: _EXCERPT * 2].decode("utf-8", "replace").strip()
+    if text.startswith(("{", "[")):
+        text = _STRING_VALUE.sub('"…"', text)
+    return mask_numbers(text)[:_EXCERPT]
+
+
+def read_receipt(body: bytes) -> Receipt | Refusal:
+    """Read ``CREDIT,SENDED,COST,UNSEND,BATCHID`` or ``Status,Msg`` (§2.2.3)."""
+    text = read_text(body)
+    # The success comes first: an account that pays later has a credit below zero.
+    if found := _RECEIPT.fullmatch(text):
+        credit, sent, cost, unsent, batch_id = found.groups()
+        return Receipt(Decimal(credit), int(sent), Decimal(cost), int(unsent), batch_id)
+    refusal = read_refusal(text)
+    # `-5,1,1,0,<cut>` is the start of a receipt, not a message: no message starts with a digit.
+    if refusal is None or not refusal.message or refusal.message[0].isdigit():
+        raise BadReply("the reply is neither a receipt nor a refusal")
+    return refusal
+
+
+def read_cancellation(body: bytes) -> Cancellation | Refusal:
+    """Read ``count,refunded`` or ``Status,Msg`` (§5.1.3)."""
+    text = read_text(body)
+    if found := _CANCELLATION.fullmatch(text):
+        return Cancellation(int(found[1]), Decimal(found[2]))
+    return _refusal_or_bad(text, "a cancellation")
+
+
+def read_credit(body: bytes) -> Decimal | Refusal:
+    """Read the points left, or ``Status,Msg`` (§4.1.3)."""
+    text = read_text(body)
+    if found := _CREDIT_ALONE.fullmatch(text):
+        return Decimal(found[0])
+    return _refusal_or_bad(text, "an amount of points")
+
+
+def read_refusal(text: str) -> Refusal | None:
+    """Read ``Status,Msg``, split on the first comma only: messages hold commas."""
+    found = _REFUSAL.fullmatch(text)
+    return Refusal(int(found[1]), found[2].strip()) if found else None
+
+
+def _refusal_or_bad(text: str, wanted: str) -> Refusal:
+    refusal = read_refusal(text)
+    if refusal is None:
+        raise BadReply(f"the reply is neither {wanted} nor a refusal")
+    return refusal
+
+
+def is_token(text: str) -> bool:
+    """Tell whether a text can stand in a header as a token; 32 hex digits are the recorded form."""
+    return _TOKEN.fullmatch(text) is not None
+
+
+def read_json(body: bytes) -> dict[str, Any] | Refusal:
+    """Read a JSON object; a refusal may come as ``{"Result": false, …}`` or as ``Status,Msg``."""
+    text = read_text(body)
+    if not text.startswith("{"):
+        return _refusal_or_bad(text, "a JSON object")
+    plain = _loads(text)
+    if "Result" not in plain:
+        return plain
+    # A success may carry "Status": "0" too: only Result decides.
+    match plain["Result"]:
+        case True:
+            return plain
+        case False:
+            return _json_refusal(plain)
+        case _:
+            raise BadReply("Result: must be true or false")
+
+
+def _loads(text: str) -> dict[str, Any]:
+    try:
+        return json.loads(text, parse_constant=_no_constant)  # type: ignore[no-any-return]
+    except (ValueError, RecursionError):
+        pass
+    raise BadReply("the reply is not sound JSON")
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _json_refusal(plain: dict[str, Any]) -> Refusal:
+    status, message = plain.get("Status", "0"), plain.get("Msg", "")
+    if not isinstance(message, str) or not _WHOLE_NUMBER.fullmatch(str(status)):
+        raise BadReply("Status: must be a whole number, and Msg a text")
+    return Refusal(int(status), message)

@@ -1,0 +1,197 @@
+"""
+From plain values to models: the one cattrs converter, and the names that replies use.
+
+Each page is converted by generated code without bookkeeping; where that fails, the same hooks run
+again in cattrs's detailed mode, which names every problem with its path.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from attrs import frozen
+from cattrs import BaseValidationError, Converter, transform_error
+from cattrs.gen import make_dict_structure_fn, override
+
+from every8d_async._models import TAIPEI, DeliveryReport, canonical
+from every8d_async._wire import BadReply
+
+T = TypeVar("T")
+
+# What replies call the fields of our models.
+_REPORT_NAMES = {
+    "reference": "MR",
+    "name": "NAME",
+    "mobile": "MOBILE",
+    "sent_at": "SEND_TIME",
+    "cost": "COST",
+    "code": "STATUS",
+    "real_cost": "REAL_COST",
+    "received_at": "RECEIVED_TIME",
+}
+_PAGE_NAMES = {"total": "SMS_COUNT", "rows": "DATA"}
+_WIRE_NAMES = _REPORT_NAMES | _PAGE_NAMES
+_REPORT_MUST = ("MOBILE", "STATUS")
+
+_WHOLE = re.compile(r"-?[0-9]{1,15}")
+_POINTS = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,6})?")
+_TIME = re.compile(r"[0-9]{4}([-/])[0-9]{2}\1[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
+_CACHED = 4096  # a page repeats its times and amounts; bounded, since sessions live for months
+
+
+@frozen
+class ReportPage:
+    """A page of delivery reports as the gateway sends it: the batch's count, and some rows."""
+
+    total: int
+    rows: tuple[DeliveryReport, ...] = ()
+
+
+def structure(plain: Mapping[str, Any], model: type[T]) -> T:
+    """
+    Make a model of plain values.
+
+    Raises:
+        BadReply: Values are missing or wrong; every problem is named with its path.
+    """
+    try:
+        return _FAST.structure(plain, model)
+    except Exception:  # noqa: BLE001, S110 - whatever went wrong, the careful path says it in words
+        pass
+    return _carefully(plain, model)
+
+
+def _carefully(plain: Mapping[str, Any], model: type[T]) -> T:
+    try:
+        return _CAREFUL.structure(plain, model)
+    except BaseValidationError as error:
+        problems = transform_error(error, path="", format_exception=_in_words)
+    raise BadReply(*map(_on_the_wire, problems))
+
+
+def _in_words(error: BaseException, _type: type | None) -> str:
+    return "is missing" if isinstance(error, KeyError) else str(error)
+
+
+def _on_the_wire(problem: str) -> str:
+    """Turn ``must be … @ rows[3].code`` into ``DATA[3].STATUS: must be …``."""
+    words, _, path = problem.rpartition(" @ ")
+    wire = re.sub("[a-z_]+", lambda name: _WIRE_NAMES[name[0]], path.removeprefix("."))
+    return f"{wire}: {words}"
+
+
+# The hooks. Values are quoted in no message: they may be somebody's number or text.
+
+
+def _text(value: object, _type: object = None) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    raise ValueError("must be a text")
+
+
+def _mobile(value: object, _type: object = None) -> str:
+    text = _text(value).strip()
+    return canonical(text) or text
+
+
+def _whole(value: object, _type: object = None) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
+        return int(value)
+    raise ValueError("must be a whole number")
+
+
+def _count(value: object, _type: object = None) -> int:
+    number = _whole(value)
+    if number < 0:
+        raise ValueError("must not be negative")
+    return number
+
+
+def _points(value: object, _type: object = None) -> Decimal | None:
+    if value is None or isinstance(value, int | float | str):
+        return _points_of("" if value is None else str(value).strip())
+    raise ValueError("must be an amount of points")
+
+
+@lru_cache(_CACHED)
+def _points_of(text: str) -> Decimal | None:
+    if not text:
+        return None
+    if not _POINTS.fullmatch(text):
+        raise ValueError("must be an amount of points")
+    return Decimal(text)
+
+
+def _time(value: object, _type: object = None) -> datetime | None:
+    if value is None or isinstance(value, str):
+        return _time_of((value or "").strip())
+    raise ValueError("must be a time")
+
+
+@lru_cache(_CACHED)
+def _time_of(text: str) -> datetime | None:
+    if not text:
+        return None
+    if not _TIME.fullmatch(text):
+        raise ValueError("must be a time such as 2026-01-31 12:00:00")
+    return datetime.fromisoformat(text.replace("/", "-")).replace(tzinfo=TAIPEI)
+
+
+_HOOKS: dict[str, Callable[..., Any]] = {
+    "reference": _text,
+    "name": _text,
+    "mobile": _mobile,
+    "sent_at": _time,
+    "cost": _points,
+    "code": _whole,
+    "real_cost": _points,
+    "received_at": _time,
+}
+
+
+def _converter(*, careful: bool) -> Converter:
+    converter = Converter(detailed_validation=careful)
+    overrides: dict[str, Any] = {
+        name: override(rename=wire, struct_hook=_HOOKS[name])
+        for name, wire in _REPORT_NAMES.items()
+    }
+    from_row = make_dict_structure_fn(DeliveryReport, converter, **overrides)
+
+    def report(row: Any, _type: object = None) -> DeliveryReport:
+        if not isinstance(row, dict):
+            raise ValueError("must be an object")  # noqa: TRY004 - a problem of the data
+        return from_row({**_ABSENT, **row}, DeliveryReport)
+
+    def rows(value: object, _type: object = None) -> tuple[DeliveryReport, ...]:
+        if value is None:
+            return ()
+        if not isinstance(value, list):
+            raise ValueError("must be a list")  # noqa: TRY004 - a problem of the data
+        return converter.structure(value, tuple[DeliveryReport, ...])
+
+    converter.register_structure_hook(DeliveryReport, report)
+    converter.register_structure_hook(
+        ReportPage,
+        make_dict_structure_fn(
+            ReportPage,
+            converter,
+            total=override(rename=_PAGE_NAMES["total"], struct_hook=_count),
+            rows=override(rename=_PAGE_NAMES["rows"], struct_hook=rows),
+        ),
+    )
+    return converter
+
+
+# A row may lack anything but what makes it a report of somebody.
+_ABSENT: dict[str, Any] = {
+    name: None for name in _REPORT_NAMES.values() if name not in _REPORT_MUST
+}
+_FAST = _converter(careful=False)
+_CAREFUL = _converter(careful=True)

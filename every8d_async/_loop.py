@@ -1,0 +1,114 @@
+"""
+What the pure layers need of an event loop, asyncio's or trio's: who runs, and a task of one's own.
+
+anyio offers neither: a task group would have to be entered and left in one task, and fixtures and
+lifespans enter and exit a session in different ones.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from copy import copy
+from typing import Any, Generic, TypeVar
+
+import anyio
+
+from every8d_async._errors import Every8DError, SessionMisuse
+
+T = TypeVar("T")
+
+
+def _running_trio() -> Any:
+    """Give the trio module if trio runs this task (also as a guest of asyncio), else None."""
+    trio = sys.modules.get("trio")
+    return trio if trio is not None and trio.lowlevel.in_trio_run() else None
+
+
+def current_loop() -> object:
+    """Give something that is the same as long as the same event loop runs."""
+    trio = _running_trio()
+    return trio.lowlevel.current_trio_token() if trio else asyncio.get_running_loop()
+
+
+class Home:
+    """The process and event loop that a session lives in; the first call settles it."""
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._loop: object = None
+
+    @property
+    def is_forked(self) -> bool:
+        """Tell whether this process is a fork of the one that made the session."""
+        return os.getpid() != self._pid
+
+    def check(self) -> None:
+        """
+        Make sure that we are at home.
+
+        Raises:
+            SessionMisuse: Another process or another loop; nothing was sent.
+        """
+        # The process first: in a forked child even asking for the loop can fail.
+        if self.is_forked:
+            raise SessionMisuse(
+                "this session was made in another process, before a fork: its connections belong "
+                "to the parent. Nothing was sent; make a session in each process."
+            )
+        loop = current_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise SessionMisuse(
+                "this session was first used in another event loop. Nothing was sent; make a "
+                "session in each loop."
+            )
+
+
+class Job(Generic[T]):
+    """
+    One piece of work in a task of its own, awaited by any number of callers.
+
+    A caller that gives up does not end it, and no caller leads it: its end comes from the work, or
+    from `cancel`. It fails with the same error for everybody, each getting a copy.
+    """
+
+    def __init__(self, work: Callable[[], Awaitable[T]]) -> None:
+        self._work = work
+        self._scope = anyio.CancelScope()
+        self._done = anyio.Event()
+        self._result: list[T] = []
+        self._error: BaseException = SessionMisuse(
+            "the session was closed meanwhile. Nothing was sent."
+        )
+        trio = _running_trio()
+        if trio:
+            trio.lowlevel.spawn_system_task(self._run, name="every8d_async job")
+        else:
+            # Kept, since the loop itself holds its tasks weakly.
+            self._task = asyncio.get_running_loop().create_task(
+                self._run(), name="every8d_async job"
+            )
+
+    async def _run(self) -> None:
+        try:
+            with self._scope:
+                self._result.append(await self._work())
+        # A trio system task must never raise; here a bug is the waiters' to raise.
+        except Exception as error:  # noqa: BLE001
+            self._error = error
+        finally:
+            self._done.set()
+
+    async def wait(self) -> T:
+        """Wait for the result; raise a copy of the error where there is one."""
+        await self._done.wait()
+        if self._result:
+            return self._result[0]
+        raise copy(self._error) if isinstance(self._error, Every8DError) else self._error
+
+    async def cancel(self) -> None:
+        """End the work, and wait until it has ended."""
+        self._scope.cancel()
+        await self._done.wait()

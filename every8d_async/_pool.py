@@ -1,0 +1,161 @@
+"""
+The shared httpx pool: transports of one connection each, behind a semaphore.
+
+httpx's own pool is left wedged by cancelled requests and slows down with every waiting one. Here
+each slot is a transport with a single connection. A slot whose request failed or was cancelled is
+closed and replaced; the newest idle slot is taken first, and old ones are closed before the gateway
+closes them, since a request on a connection that is just being closed is one of unknown outcome.
+"""
+
+import ssl
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
+
+import anyio
+import httpx
+
+Transport: TypeAlias = httpx.AsyncBaseTransport
+
+
+class Slots(Protocol):
+    """Where an exchange gets its transport, one caller at a time on each slot."""
+
+    owned: bool
+
+    async def take(self) -> Transport:
+        """Wait for a free slot, and take it."""
+        ...
+
+    def give(self, slot: Transport) -> None:
+        """Give back a slot whose exchange ended well."""
+        ...
+
+    async def scrap(self, slot: Transport) -> None:
+        """Give back a slot whose exchange failed or was cancelled."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close what is idle, and let nothing be kept from now on."""
+        ...
+
+
+class Pool:
+    """At most `size` connections of our own."""
+
+    owned = True
+
+    def __init__(self, make: Callable[[], Transport], size: int, keepalive: float) -> None:
+        self._make = make
+        self._keepalive = keepalive
+        self._free = anyio.Semaphore(size, fast_acquire=True)
+        self._idle: deque[tuple[Transport, float]] = deque()  # oldest first
+        self._scrapped: list[Transport] = []
+        self._closed = False
+
+    async def take(self) -> Transport:
+        """Wait for a free slot, and take the newest idle one or a new one."""
+        await self._free.acquire()
+        try:
+            await self._sweep()
+        except BaseException:
+            self._free.release()
+            raise
+        return self._idle.pop()[0] if self._idle else self._make()
+
+    def give(self, slot: Transport) -> None:
+        """Give back a slot whose exchange ended well."""
+        if self._closed:
+            self._scrapped.append(slot)
+        else:
+            self._idle.append((slot, anyio.current_time()))
+        self._free.release()
+
+    async def scrap(self, slot: Transport) -> None:
+        """Close a slot whose exchange failed or was cancelled; a new one may take its place."""
+        self._scrapped.append(slot)
+        self._free.release()
+        await self._bury()
+
+    async def aclose(self) -> None:
+        """Close what is idle, and let nothing be kept from now on."""
+        self._closed = True
+        self._scrapped += [slot for slot, _ in self._idle]
+        self._idle.clear()
+        await self._bury()
+
+    async def _sweep(self) -> None:
+        oldest = anyio.current_time() - self._keepalive
+        while self._idle and self._idle[0][1] < oldest:
+            self._scrapped.append(self._idle.popleft()[0])
+        if self._scrapped:
+            await self._bury()
+
+    async def _bury(self) -> None:
+        # The shield holds off scopes; a native cancel goes through it, and then the rest stays on
+        # the list for whoever comes next.
+        with anyio.CancelScope(shield=True):
+            while self._scrapped:
+                await self._scrapped.pop().aclose()
+
+
+class Borrowed:
+    """A transport of the user's: it serves all calls as it is, `size` at a time."""
+
+    owned = False
+
+    def __init__(self, transport: Transport, size: int) -> None:
+        self._transport = transport
+        self._free = anyio.Semaphore(size, fast_acquire=True)
+
+    async def take(self) -> Transport:
+        """Wait for a turn."""
+        await self._free.acquire()
+        return self._transport
+
+    def give(self, slot: Transport) -> None:  # noqa: ARG002 - there is but one
+        """Let the next one take its turn."""
+        self._free.release()
+
+    async def scrap(self, slot: Transport) -> None:
+        """Let the next one take its turn: what is not ours is not replaced."""
+        self.give(slot)
+
+    async def aclose(self) -> None:
+        """Close the transport."""
+        await self._transport.aclose()
+
+
+def is_transport(value: object) -> bool:
+    """Tell whether a value can serve as a transport."""
+    return isinstance(value, httpx.AsyncBaseTransport)
+
+
+def one_connection(
+    *, https: bool, keepalive: float, proxy: str | None, ssl_context: ssl.SSLContext | None
+) -> Callable[[], Transport]:
+    """Give a maker of transports with one connection each, all with the same TLS settings."""
+    shared: list[ssl.SSLContext] = [] if ssl_context is None else [ssl_context]
+
+    def make() -> Transport:
+        if not shared:
+            # Loading certificates takes some 30 ms, so it is done once, and for https alone.
+            tls = https or (proxy or "").startswith("https:")
+            shared.append(
+                httpx.create_ssl_context() if tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            )
+        return httpx.AsyncHTTPTransport(
+            verify=shared[0],
+            trust_env=False,
+            http2=False,
+            limits=httpx.Limits(
+                max_connections=1, max_keepalive_connections=1, keepalive_expiry=keepalive
+            ),
+            proxy=None if proxy is None else httpx.Proxy(proxy, ssl_context=_tls_of(proxy, shared)),
+        )
+
+    return make
+
+
+def _tls_of(proxy: str, shared: list[ssl.SSLContext]) -> ssl.SSLContext | None:
+    return shared[0] if proxy.startswith("https:") else None

@@ -1,0 +1,83 @@
+"""A session's options, checked together; every problem is listed at once."""
+
+import ssl
+from collections.abc import Callable
+from datetime import timedelta
+
+from attrs import evolve, field, frozen
+
+from every8d_async._options import CallEvent, RateLimit, RetryPolicy, Timeout
+from every8d_async._pool import Transport, is_transport
+from every8d_async._requests import Problems
+from every8d_async._site import check_proxy, check_site
+
+_AUTH = ("token", "password")
+
+
+@frozen
+class Settings:
+    """What `Every8DSession` was told."""
+
+    uid: str = field(repr=False)
+    password: str = field(repr=False)
+    site: str
+    auth: str
+    token_lifetime: timedelta
+    max_connections: int
+    timeout: Timeout
+    retry: RetryPolicy
+    rate_limit: RateLimit | None
+    transport: Transport | None = field(repr=False)
+    proxy: str | None = field(repr=False)
+    ssl_context: ssl.SSLContext | None = field(repr=False)
+    allow_http: bool
+    keepalive: float
+    observer: Callable[[CallEvent], None] | None = field(repr=False)
+    revoke_on_close: bool
+
+    def checked(self) -> "Settings":
+        """
+        Give the same settings with the site in its normal form.
+
+        Raises:
+            InvalidRequest: Something is wrong; all problems are listed, no secret is shown.
+        """
+        problems = Problems()
+        problems.token("uid", self.uid)
+        problems.token("password", self.password)
+        site, found = check_site(self.site, allow_http=self.allow_http)
+        problems.found += found + check_proxy(self.proxy)
+        self._check_kinds(problems)
+        self._check_numbers(problems)
+        if self.transport is not None and (self.proxy is not None or self.ssl_context is not None):
+            problems.found.append("transport: brings its own proxy and TLS: leave those out")
+        problems.end("")
+        return evolve(self, site=site)
+
+    def _check_kinds(self, problems: Problems) -> None:
+        problems.check(ok=self.auth in _AUTH, problem=f"auth: must be one of {_AUTH}")
+        kinds: list[tuple[str, object, type, bool]] = [
+            ("timeout", self.timeout, Timeout, False),
+            ("retry", self.retry, RetryPolicy, False),
+            ("rate_limit", self.rate_limit, RateLimit, True),
+            ("ssl_context", self.ssl_context, ssl.SSLContext, True),
+        ]
+        for name, value, kind, optional in kinds:
+            ok = isinstance(value, kind) or (optional and value is None)
+            problems.check(ok=ok, problem=f"{name}: must be a {kind.__name__}")
+        problems.check(
+            ok=self.transport is None or is_transport(self.transport),
+            problem="transport: must be an httpx.AsyncBaseTransport",
+        )
+        problems.check(
+            ok=self.observer is None or callable(self.observer),
+            problem="observer: must be callable",
+        )
+
+    def _check_numbers(self, problems: Problems) -> None:
+        problems.positive("max_connections", self.max_connections)
+        problems.seconds("keepalive", self.keepalive)
+        problems.check(
+            ok=isinstance(self.token_lifetime, timedelta) and self.token_lifetime > timedelta(0),
+            problem="token_lifetime: must be a timedelta above zero",
+        )

@@ -1,0 +1,179 @@
+"""
+Bytes out, bytes in: the only IO, and the only place where httpx's errors are read.
+
+An exchange ends in a `WireReply` or a `WireFailure`; it raises only for cancellation and for bugs.
+What says whether a request left is the body itself: it notes when it is first read. The class of
+an exception can't tell, on any transport.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from typing import cast
+from urllib.parse import urlsplit
+
+import anyio
+import httpx
+
+from every8d_async._options import Timeout
+from every8d_async._pool import Slots, Transport
+from every8d_async._version import __version__
+from every8d_async._wire import (
+    CONNECT,
+    READ,
+    SEND,
+    SLOT,
+    Progress,
+    WireFailure,
+    WireReply,
+    WireRequest,
+)
+
+_AGENT = f"every8d-async/{__version__}"
+_API = "API21/HTTP/"
+# Under a transport with one connection these mean that no connection came about.
+_UNCONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_NETWORK = (httpx.HTTPError, httpx.StreamError, OSError, anyio.ClosedResourceError)
+
+
+class _Body(httpx.AsyncByteStream):
+    """The request's body, and the witness of whether it left."""
+
+    def __init__(self, body: bytes, progress: Progress) -> None:
+        self._body = body
+        self._progress = progress
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self._progress.left = True
+        yield self._body
+
+
+class Exchange:
+    """Sends requests to one site over the slots it is given."""
+
+    def __init__(self, site: str, slots: Slots, timeout: Timeout) -> None:
+        self._base = f"{site}/{_API}"
+        self._host = urlsplit(site).netloc
+        self._slots = slots
+        self._urls: dict[str, httpx.URL] = {}
+        self._limits = {
+            "connect": timeout.connect,
+            "read": timeout.read,
+            "write": timeout.write,
+            "pool": timeout.connect,
+        }
+
+    async def send(
+        self,
+        request: WireRequest,
+        progress: Progress,
+        deadline: float,
+        ready: Callable[[], None],
+    ) -> WireReply | WireFailure:
+        """
+        Send a request, and read the reply until the deadline.
+
+        `ready` is called once a slot is there, before anything leaves; it may raise.
+        """
+        phase, cause = SLOT, "deadline"
+        reply: WireReply | WireFailure | None = None
+        with anyio.CancelScope(deadline=deadline):
+            slot = await self._slots.take()
+            phase = CONNECT
+            sound = False
+            try:
+                ready()
+                reply = await self._talk(slot, request, progress)
+                sound = isinstance(reply, WireReply)
+            finally:
+                if sound:
+                    self._slots.give(slot)
+                else:
+                    await self._slots.scrap(slot)
+        if reply is None:
+            reply = _failure(progress, phase, cause)
+        return reply
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._slots.aclose()
+
+    async def _talk(
+        self, slot: Transport, request: WireRequest, progress: Progress
+    ) -> WireReply | WireFailure:
+        try:
+            response = await slot.handle_async_request(self._prepare(request, progress))
+            progress.answered = True
+            return await _read(response, request.reply_limit)
+        except _UNCONNECTED as error:
+            cause, connected = type(error).__name__, not self._slots.owned
+        except _NETWORK as error:
+            cause, connected = type(error).__name__, True
+        except Exception as error:
+            # Not the network's: a bug, and the caller's to see; but on a send that may have left,
+            # what matters most is that it may have left.
+            if not (request.once and progress.left):
+                raise
+            cause, connected = type(error).__name__, True
+        progress.left = progress.left and connected
+        return _failure(progress, CONNECT, cause)
+
+    def _prepare(self, request: WireRequest, progress: Progress) -> httpx.Request:
+        url = self._urls.get(request.path)
+        if url is None:
+            url = self._urls[request.path] = httpx.URL(self._base + request.path)
+        headers = [
+            ("Host", self._host),
+            ("User-Agent", _AGENT),
+            ("Accept", "*/*"),
+            ("Accept-Encoding", "identity"),
+            ("Content-Type", request.content_type),
+            ("Content-Length", str(len(request.body))),
+        ]
+        if request.token is not None:
+            headers.append(("Authorization", f"Bearer {request.token}"))
+        # `stream=`, not `content=`: that would hand the bytes over without asking the witness.
+        return httpx.Request(
+            "POST",
+            url,
+            headers=headers,
+            stream=_Body(request.body, progress),
+            extensions={"timeout": self._limits},
+        )
+
+
+def _failure(progress: Progress, phase: str, cause: str) -> WireFailure:
+    if progress.left:
+        phase = READ if progress.answered else SEND
+    return WireFailure(progress.left, phase, cause)
+
+
+async def _read(response: httpx.Response, limit: int) -> WireReply:
+    """Read a whole reply of at most `limit` bytes; of any other, only that it is unsound."""
+    try:
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        # Plain bytes were asked for: a small encoded body can unpack to gigabytes.
+        if headers.get("content-encoding", "identity").lower() != "identity":
+            return WireReply(response.status_code, headers, b"", fault="the reply is encoded")
+        body = await _read_body(cast("httpx.AsyncByteStream", response.stream), limit)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await response.aclose()
+    if body is None:
+        fault = f"the reply is larger than {limit} bytes"
+        return WireReply(response.status_code, headers, b"", fault=fault)
+    delimited = "content-length" in headers or "transfer-encoding" in headers
+    return WireReply(response.status_code, headers, body, delimited=delimited)
+
+
+async def _read_body(stream: httpx.AsyncByteStream, limit: int) -> bytes | None:
+    chunks: list[bytes] = []
+    size = 0
+    with anyio.CancelScope() as scope:
+        async for chunk in stream:
+            size += len(chunk)
+            if size > limit:
+                # A cancel ends all the generators underneath from within; after a break they
+                # would be collected half-way, which trio warns of.
+                scope.cancel()
+            else:
+                chunks.append(chunk)
+    return None if size > limit else b"".join(chunks)
