@@ -1,5 +1,6 @@
 """The async client for EVERY8D, Taiwan's bulk SMS and MMS gateway (API 2.1)."""
 
+from every8d_async._codes import DeliveryStatus
 from every8d_async._errors import (
     AccessBlocked,
     AccountLocked,
@@ -17,11 +18,17 @@ from every8d_async._errors import (
 )
 from every8d_async._models import (
     TAIPEI,
+    Attachment,
     Cancellation,
     DeliveryReport,
-    DeliveryStatus,
+    Estimate,
+    FilteredReceipt,
     Page,
+    PersonalizedMessage,
     Receipt,
+    Reply,
+    ResponseFormat,
+    TemplateRecipient,
     mobile,
 )
 from every8d_async._options import CallEvent, RateLimit, RetryPolicy, Timeout
@@ -29,19 +36,23 @@ from every8d_async._paging import Pager
 from every8d_async._session import Every8DSession
 from every8d_async._tokens import MemoryTokenStore, StoredRefusal, StoredToken, TokenStore
 from every8d_async._version import __version__
+from every8d_async._watch import Watch
 
 __all__ = [
     "TAIPEI",
     "AccessBlocked",
     "AccountLocked",
+    "Attachment",
     "AuthenticationFailed",
     "CallEvent",
     "CancelRefused",
     "Cancellation",
     "DeliveryReport",
     "DeliveryStatus",
+    "Estimate",
     "Every8DError",
     "Every8DSession",
+    "FilteredReceipt",
     "GatewayRefused",
     "GatewayUnavailable",
     "GatewayUnreachable",
@@ -51,15 +62,20 @@ __all__ = [
     "OutcomeUnknown",
     "Page",
     "Pager",
+    "PersonalizedMessage",
     "RateLimit",
     "RateLimited",
     "Receipt",
+    "Reply",
+    "ResponseFormat",
     "RetryPolicy",
     "SessionMisuse",
     "StoredRefusal",
     "StoredToken",
+    "TemplateRecipient",
     "Timeout",
     "TokenStore",
+    "Watch",
     "__version__",
     "mobile",
 ]

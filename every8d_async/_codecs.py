@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from urllib.parse import urlencode
 
 from every8d_async._errors import mask_numbers
-from every8d_async._models import Cancellation, Receipt
+from every8d_async._models import Cancellation, FilteredReceipt, Receipt, canonical
 from every8d_async._wire import BadReply, Refusal
 
 FORM = "application/x-www-form-urlencoded"
@@ -28,9 +28,16 @@ _CREDIT = r"(-?[0-9]{1,15}(?:\.[0-9]{1,6})?)"
 _BATCH_ID = r"([0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})"
 
 _RECEIPT = re.compile(rf"{_CREDIT}, ?{_COUNT}, ?{_POINTS}, ?{_COUNT}, ?{_BATCH_ID}")
+_SENT = r"(?P<sent>[0-9]{1,15}), ?(?P<cost>[0-9]{1,15}(?:\.[0-9]{1,6})?), ?(?P<unsent>[0-9]{1,15})"
+_BATCH = rf", ?(?P<batch>{_BATCH_ID})?"
+_LISTS = r"(?:\s*,(?P<numbers>[+0-9/\s]*),(?P<batches>[0-9A-Fa-f\-/\s]*))?"
+_FILTERED = re.compile(rf"(?P<credit>{_CREDIT}), ?{_SENT}{_BATCH}{_LISTS}")
+_DRY_RUN = re.compile(rf"{_SENT}{_BATCH}{_LISTS}")
 _CANCELLATION = re.compile(rf"{_COUNT}, ?{_POINTS}")
 _CREDIT_ALONE = re.compile(_CREDIT)
-_REFUSAL = re.compile(r"(-[0-9]{1,9}),(.*)", re.DOTALL)
+# No message starts with a digit: `-5,1,1,0,<cut>` is the start of an account's receipt that pays
+# later, and must not pass for a refusal.
+_REFUSAL = re.compile(r"(-[0-9]{1,9}),(\s*[^\s0-9].*)", re.DOTALL)
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}")
 
 _TOKEN = re.compile(r"[\x21-\x7e]{8,4096}")
@@ -70,14 +77,68 @@ def read_receipt(body: bytes) -> Receipt | Refusal:
     """Read ``CREDIT,SENDED,COST,UNSEND,BATCHID`` or ``Status,Msg`` (§2.2.3)."""
     text = read_text(body)
     # The success comes first: an account that pays later has a credit below zero.
-    if found := _RECEIPT.fullmatch(text):
-        credit, sent, cost, unsent, batch_id = found.groups()
-        return Receipt(Decimal(credit), int(sent), Decimal(cost), int(unsent), batch_id)
-    refusal = read_refusal(text)
-    # `-5,1,1,0,<cut>` is the start of a receipt, not a message: no message starts with a digit.
-    if refusal is None or not refusal.message or refusal.message[0].isdigit():
-        raise BadReply("the reply is neither a receipt nor a refusal")
-    return refusal
+    return _receipt(text) or _refusal_or_bad(text, "a receipt")
+
+
+def read_param_receipt(body: bytes) -> Receipt | Refusal:
+    """Read ``{"Result": true, "Msg": "CREDIT,…"}`` or a refusal (§2.3.3)."""
+    match read_json(body):
+        case Refusal() as refusal:
+            return refusal
+        case {"Result": True, "Msg": str(text)} if receipt := _receipt(text.strip()):
+            return receipt
+        case _:
+            raise BadReply("Msg: must be a receipt")
+
+
+def _receipt(text: str) -> Receipt | None:
+    if not (found := _RECEIPT.fullmatch(text)):
+        return None
+    credit, sent, cost, unsent, batch_id = found.groups()
+    return Receipt(Decimal(credit), int(sent), Decimal(cost), int(unsent), batch_id)
+
+
+def read_filtered_receipt(body: bytes) -> FilteredReceipt | Refusal:
+    """
+    Read the five fields of a receipt, then two lists where somebody was filtered (§2.5.3).
+
+    The batch id may be empty where everybody was.
+    """
+    text = read_text(body)
+    found = _FILTERED.fullmatch(text)
+    receipt = _filtered(found.groupdict(), found["credit"]) if found else None
+    return receipt or _refusal_or_bad(text, "a filtered receipt")
+
+
+def read_dry_run(body: bytes) -> FilteredReceipt | Refusal:
+    """Read what a filtered send that does not send gives: the same without CREDIT (§2.5.5)."""
+    text = read_text(body)
+    if found := _DRY_RUN.fullmatch(text):
+        receipt = _filtered(found.groupdict(), None)
+    else:
+        found = _FILTERED.fullmatch(text)
+        receipt = _filtered(found.groupdict(), found["credit"]) if found else None
+    return receipt or _refusal_or_bad(text, "the result of a dry run")
+
+
+def _filtered(fields: dict[str, str | None], credit: str | None) -> FilteredReceipt | None:
+    sent, batch_id = int(fields["sent"] or 0), fields["batch"] or ""
+    if sent and not batch_id:
+        return None
+    # The lists come with white space in them, and need not pair.
+    numbers, batches = (
+        [item for item in re.sub(r"\s", "", fields[name] or "").split("/") if item]
+        for name in ("numbers", "batches")
+    )
+    return FilteredReceipt(
+        credit=None if credit is None else Decimal(credit),
+        sent=sent,
+        cost=Decimal(fields["cost"] or 0),
+        unsent=int(fields["unsent"] or 0),
+        batch_id=batch_id,
+        filtered=tuple(canonical(number) or number for number in numbers),
+        filtered_batch_ids=tuple(batches),
+    )
 
 
 def read_cancellation(body: bytes) -> Cancellation | Refusal:

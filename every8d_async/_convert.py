@@ -16,7 +16,8 @@ from attrs import frozen
 from cattrs import BaseValidationError, Converter, transform_error
 from cattrs.gen import make_dict_structure_fn, override
 
-from every8d_async._models import TAIPEI, DeliveryReport, canonical
+from every8d_async._models import TAIPEI, DeliveryReport, Reply, canonical
+from every8d_async._pages import COUNT, ROWS
 from every8d_async._wire import BadReply
 
 T = TypeVar("T")
@@ -32,9 +33,16 @@ _REPORT_NAMES = {
     "real_cost": "REAL_COST",
     "received_at": "RECEIVED_TIME",
 }
-_PAGE_NAMES = {"total": "SMS_COUNT", "rows": "DATA"}
-_WIRE_NAMES = _REPORT_NAMES | _PAGE_NAMES
-_REPORT_MUST = ("MOBILE", "STATUS")
+_REPLY_NAMES = {
+    "name": "NAME",
+    "mobile": "MOBILE",
+    "text": "CONTENT",
+    "received_at": "RECEIVED_TIME",
+}
+_PAGE_NAMES = {"total": COUNT, "rows": ROWS}
+_WIRE_NAMES = _REPORT_NAMES | _REPLY_NAMES | _PAGE_NAMES
+# A row may lack anything but what makes it somebody's.
+_MUST = ("MOBILE", "STATUS", "CONTENT")
 
 _WHOLE = re.compile(r"-?[0-9]{1,15}")
 _POINTS = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,6})?")
@@ -48,6 +56,14 @@ class ReportPage:
 
     total: int
     rows: tuple[DeliveryReport, ...] = ()
+
+
+@frozen
+class ReplyPage:
+    """A page of replies as the gateway sends it: the batch's count, and some rows."""
+
+    total: int
+    rows: tuple[Reply, ...] = ()
 
 
 def structure(plain: Mapping[str, Any], model: type[T]) -> T:
@@ -153,45 +169,52 @@ _HOOKS: dict[str, Callable[..., Any]] = {
     "code": _whole,
     "real_cost": _points,
     "received_at": _time,
+    "text": _text,
 }
 
 
-def _converter(*, careful: bool) -> Converter:
-    converter = Converter(detailed_validation=careful)
+def _row_hook(converter: Converter, model: type[T], names: dict[str, str]) -> Callable[..., T]:
     overrides: dict[str, Any] = {
-        name: override(rename=wire, struct_hook=_HOOKS[name])
-        for name, wire in _REPORT_NAMES.items()
+        name: override(rename=wire, struct_hook=_HOOKS[name]) for name, wire in names.items()
     }
-    from_row = make_dict_structure_fn(DeliveryReport, converter, **overrides)
+    from_row = make_dict_structure_fn(model, converter, **overrides)
+    absent: dict[str, Any] = {wire: None for wire in names.values() if wire not in _MUST}
 
-    def report(row: Any, _type: object = None) -> DeliveryReport:
+    def hook(row: Any, _type: object = None) -> T:
         if not isinstance(row, dict):
             raise ValueError("must be an object")  # noqa: TRY004 - a problem of the data
-        return from_row({**_ABSENT, **row}, DeliveryReport)
+        return from_row({**absent, **row}, model)
 
-    def rows(value: object, _type: object = None) -> tuple[DeliveryReport, ...]:
+    return hook
+
+
+def _page_hook(converter: Converter, page: type[T], row: type[Any]) -> Callable[..., T]:
+    def rows(value: object, _type: object = None) -> Any:
         if value is None:
             return ()
         if not isinstance(value, list):
             raise ValueError("must be a list")  # noqa: TRY004 - a problem of the data
-        return converter.structure(value, tuple[DeliveryReport, ...])
+        return converter.structure(value, tuple[row, ...])  # type: ignore[valid-type]
 
-    converter.register_structure_hook(DeliveryReport, report)
-    converter.register_structure_hook(
-        ReportPage,
-        make_dict_structure_fn(
-            ReportPage,
-            converter,
-            total=override(rename=_PAGE_NAMES["total"], struct_hook=_count),
-            rows=override(rename=_PAGE_NAMES["rows"], struct_hook=rows),
-        ),
+    return make_dict_structure_fn(
+        page,
+        converter,
+        total=override(rename=_PAGE_NAMES["total"], struct_hook=_count),
+        rows=override(rename=_PAGE_NAMES["rows"], struct_hook=rows),
     )
+
+
+def _converter(*, careful: bool) -> Converter:
+    converter = Converter(detailed_validation=careful)
+    kinds: list[tuple[type[Any], type[Any], dict[str, str]]] = [
+        (ReportPage, DeliveryReport, _REPORT_NAMES),
+        (ReplyPage, Reply, _REPLY_NAMES),
+    ]
+    for page, row, names in kinds:
+        converter.register_structure_hook(row, _row_hook(converter, row, names))
+        converter.register_structure_hook(page, _page_hook(converter, page, row))
     return converter
 
 
-# A row may lack anything but what makes it a report of somebody.
-_ABSENT: dict[str, Any] = {
-    name: None for name in _REPORT_NAMES.values() if name not in _REPORT_MUST
-}
 _FAST = _converter(careful=False)
 _CAREFUL = _converter(careful=True)

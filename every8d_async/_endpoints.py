@@ -1,41 +1,36 @@
 """
 Every operation of the gateway as a value: fields out, model in.
 
-This is the one place where the names of request fields stand. Codes mean something only with
-their operation, so each endpoint lists the ones that are known to be its own answer; any other may
-come from a dead token.
+This is the one place where the names of request fields stand.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Generic, TypeVar
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from every8d_async import _codecs as codecs
-from every8d_async._convert import ReportPage, structure
+from every8d_async import _pages as pages
+from every8d_async._codes import CANCEL, KNOWN, LOCKED, WRONG_LOGIN, kind_of
+from every8d_async._convert import ReplyPage, ReportPage, structure
 from every8d_async._errors import (
     AccountLocked,
     AuthenticationFailed,
     CancelRefused,
     GatewayRefused,
 )
-from every8d_async._models import Cancellation, Receipt
-from every8d_async._requests import PageQuery, TextMessage
+from every8d_async._models import Cancellation, FilteredReceipt, Receipt, ResponseFormat
+from every8d_async._requests import PageQuery, ParamMessage, TextMessage
 from every8d_async._wire import BadReply, Refusal, WireRequest
 
 Args = TypeVar("Args")
 Result = TypeVar("Result")
 
+_DECIMALS = re.compile(rb"\.[0-9]+\s*\Z")
 _SMALL = 1_000_000  # bytes: more is no receipt
 _PAGE = 16_000_000  # bytes: 1000 rows take about 250 kB
-
-UNKNOWN_ERROR = -99
-LOCKED = -999
-WRONG_LOGIN = (-100, -101, -300)
-
-_SEND_CODES = frozenset({-24, -27, -28, -41, -290, -306, LOCKED})
-_CANCEL_CODES = frozenset({-3, -4, -8, LOCKED})
 
 
 @frozen
@@ -63,13 +58,26 @@ def _login_refused(refusal: Refusal, operation: str) -> GatewayRefused:
 
 
 def _cancel_refused(refusal: Refusal, operation: str) -> GatewayRefused:
-    if refusal.code in _CANCEL_CODES - {LOCKED}:
+    if refusal.code in KNOWN[CANCEL]:
         return CancelRefused(refusal.code, refusal.message, operation=operation)
     return refused(refusal, operation)
 
 
 def _nobody(_args: object) -> int:
     return 0
+
+
+def _always(_body: bytes) -> bool:
+    return True
+
+
+def _never(_body: bytes) -> bool:
+    return False
+
+
+def _has_decimals(body: bytes) -> bool:
+    # `1000.00` cut short may read `10`; with decimals there, only decimals can be gone.
+    return _DECIMALS.search(body) is not None
 
 
 @frozen
@@ -84,11 +92,10 @@ class Endpoint(Generic[Args, Result]):
         parse: A reply's bytes as a model or a refusal; raises `BadReply`.
         repeatable: Whether asking twice does no harm.
         form: Whether the body is a form, else JSON.
-        codes: Refusals that are known to be this operation's own answer.
         refusal: Makes the error of a refusal.
         reply_limit: The most bytes that a sound reply can have.
         recipients: How many recipients a request holds.
-        open_ended: Whether a sound reply, cut short, would still look sound.
+        whole: Whether a sound reply that ends with its connection is surely whole.
         refusal_is_final: Whether -99 is an answer here, not a fault of the gateway.
     """
 
@@ -98,12 +105,16 @@ class Endpoint(Generic[Args, Result]):
     parse: Callable[[bytes], Result | Refusal]
     repeatable: bool
     form: bool = True
-    codes: frozenset[int] = frozenset({LOCKED})
     refusal: Callable[[Refusal, str], GatewayRefused] = refused
     reply_limit: int = _SMALL
     recipients: Callable[[Args], int] = _nobody
-    open_ended: bool = False
+    whole: Callable[[bytes], bool] = _always
     refusal_is_final: bool = False
+
+    @property
+    def codes(self) -> frozenset[int]:
+        """Give the refusals that are surely this operation's own answer, not a dead token's."""
+        return frozenset({LOCKED, *KNOWN[kind_of(self.operation)]})
 
     def request(self, args: Args, auth: Credentials | str | None = None) -> WireRequest:
         """Write the request; `auth` is a token (M_1), uid and password (M_2), or nothing."""
@@ -180,20 +191,48 @@ CLOSE_TOKEN = Endpoint[None, bool](
     refusal_is_final=True,
 )
 
-# --- §2 SMS ---
+# --- §2 SMS, §3 MMS ---
 
 
 def _text_fields(message: TextMessage) -> dict[str, object]:
-    fields: dict[str, object] = {
+    return {
         "SB": message.subject,
         "MSG": message.text,
         "DEST": ",".join(message.mobiles),
         "ST": message.send_at,
         "RETRYTIME": str(message.minutes),
+        **_extras(message),
     }
+
+
+def _extras(message: TextMessage | ParamMessage) -> dict[str, object]:
+    """Write what only MMS, or only some calls, have."""
+    fields: dict[str, object] = {}
+    if message.picture is not None:
+        fields |= {"ATTACHMENT": message.picture.base64, "TYPE": message.picture.type}
     if message.event_id is not None:
         fields["EventID"] = message.event_id
     return fields
+
+
+def _param_fields(message: ParamMessage) -> dict[str, object]:
+    return {
+        "SB": message.subject,
+        **({} if message.template is None else {"MSG": message.template}),
+        "RETRYTIME": message.minutes,  # a number here, a text in forms
+        **_extras(message),
+        "RecipientDataList": [
+            {
+                "Name": recipient.name,
+                "Mobile": recipient.mobile,
+                "Email": recipient.email,
+                "SendTime": recipient.send_at,
+                "Param": recipient.param,
+                "Mr": recipient.reference,
+            }
+            for recipient in message.recipients
+        ],
+    }
 
 
 SEND_SMS = Endpoint[TextMessage, Receipt](
@@ -202,9 +241,47 @@ SEND_SMS = Endpoint[TextMessage, Receipt](
     fields=_text_fields,
     parse=codecs.read_receipt,
     repeatable=False,
-    codes=_SEND_CODES,
     recipients=lambda message: len(message.mobiles),
 )
+
+SEND_MMS = evolve(SEND_SMS, operation="mms.send", path="MMS/SendMMS.ashx")
+
+SEND_FILTERED = Endpoint[TextMessage, FilteredReceipt](
+    operation="sms.send_filtered",
+    path="SendSMS4FilterMessage.ashx",
+    fields=lambda message: {**_text_fields(message), "IsSend": "true"},
+    parse=codecs.read_filtered_receipt,
+    repeatable=False,
+    recipients=lambda message: len(message.mobiles),
+    whole=_never,  # a receipt without lists may be the start of one with lists
+)
+
+
+def _dry_fields(message: TextMessage) -> dict[str, object]:
+    return {**_text_fields(message), "IsSend": "false"}
+
+
+FILTER_DRY_RUN = evolve(
+    SEND_FILTERED,
+    fields=_dry_fields,
+    parse=codecs.read_dry_run,
+    repeatable=True,
+    recipients=_nobody,
+)
+
+SEND_PERSONALIZED = Endpoint[ParamMessage, Receipt](
+    operation="sms.send_personalized",
+    path="SendParam.ashx",
+    fields=_param_fields,
+    parse=codecs.read_param_receipt,
+    repeatable=False,
+    form=False,
+    recipients=lambda message: len(message.recipients),
+)
+
+SEND_TEMPLATE = evolve(SEND_PERSONALIZED, operation="sms.send_template")
+SEND_MMS_PERSONALIZED = evolve(SEND_PERSONALIZED, operation="mms.send_personalized")
+SEND_MMS_TEMPLATE = evolve(SEND_PERSONALIZED, operation="mms.send_template")
 
 # --- §4 queries ---
 
@@ -214,26 +291,63 @@ CREDIT = Endpoint[None, Decimal](
     fields=lambda _: {},
     parse=codecs.read_credit,
     repeatable=True,
-    open_ended=True,
+    whole=_has_decimals,
 )
 
-
-def _page_fields(query: PageQuery) -> dict[str, object]:
-    return {"BID": query.batch_id, "PNO": query.page, "RESPFORMAT": 1}
+PageModel = TypeVar("PageModel")
 
 
-def _read_report_page(body: bytes) -> ReportPage | Refusal:
-    reply: Mapping[str, object] | Refusal = codecs.read_json(body)
-    return reply if isinstance(reply, Refusal) else structure(reply, ReportPage)
+def _paged(
+    operation: str,
+    path: str,
+    model: type[PageModel],
+    readers: Mapping[ResponseFormat, Callable[[bytes], pages.Plain | Refusal]],
+) -> Mapping[ResponseFormat, Endpoint[PageQuery, PageModel]]:
+    """Make an endpoint for each format in which pages of rows can be had."""
+
+    def endpoint(
+        respformat: ResponseFormat, read: Callable[[bytes], pages.Plain | Refusal]
+    ) -> Endpoint[PageQuery, PageModel]:
+        def parse(body: bytes) -> PageModel | Refusal:
+            plain = read(body)
+            return plain if isinstance(plain, Refusal) else structure(plain, model)
+
+        return Endpoint[PageQuery, PageModel](
+            operation=operation,
+            path=path,
+            fields=lambda query: {
+                "BID": query.batch_id,
+                "PNO": query.page,
+                "RESPFORMAT": respformat.value,
+            },
+            parse=parse,
+            repeatable=True,
+            reply_limit=_PAGE,
+            # Lines that are missing from a table leave no trace.
+            whole=_never if respformat is ResponseFormat.TAB else _always,
+        )
+
+    return {respformat: endpoint(respformat, read) for respformat, read in readers.items()}
 
 
-SMS_REPORTS = Endpoint[PageQuery, ReportPage](
-    operation="sms.delivery_reports",
-    path="GetDeliveryStatus.ashx",
-    fields=_page_fields,
-    parse=_read_report_page,
-    repeatable=True,
-    reply_limit=_PAGE,
+_REPORT_READERS = {
+    ResponseFormat.TAB: pages.read_report_table,
+    ResponseFormat.JSON: pages.read_json_page,
+    ResponseFormat.XML: pages.read_report_xml,
+}
+
+SMS_REPORTS = _paged("sms.delivery_reports", "GetDeliveryStatus.ashx", ReportPage, _REPORT_READERS)
+MMS_REPORTS = _paged(
+    "mms.delivery_reports", "MMS/GetDeliveryStatus.ashx", ReportPage, _REPORT_READERS
+)
+SMS_REPLIES = _paged(
+    "sms.replies",
+    "GetReplyMessage.ashx",
+    ReplyPage,
+    {
+        ResponseFormat.TAB: pages.read_reply_table,
+        ResponseFormat.JSON: pages.read_json_page,
+    },
 )
 
 # --- §5 cancelling ---
@@ -244,7 +358,8 @@ CANCEL_SMS = Endpoint[str, Cancellation](
     fields=lambda batch_id: {"BID": batch_id},
     parse=codecs.read_cancellation,
     repeatable=False,  # a second try could hide the first one's refund
-    codes=_CANCEL_CODES,
     refusal=_cancel_refused,
-    open_ended=True,
+    whole=_has_decimals,
 )
+
+CANCEL_MMS = evolve(CANCEL_SMS, operation="mms.cancel", path="MMS/EraseBooking.ashx")

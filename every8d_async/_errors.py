@@ -25,7 +25,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Self
 
-_DIGIT_RUN = re.compile(r"\+?\d{7,}")
+from every8d_async._codes import describe
+
+# A number after a plus may be written in groups; elsewhere that would take dates and ids along.
+_NUMBER = re.compile(r"\+\d(?:[ -]?\d){6,}|\d{7,}")
 
 
 def mask(text: str) -> str:
@@ -33,12 +36,13 @@ def mask(text: str) -> str:
     shown = text.encode("unicode_escape").decode("ascii")
     if len(shown) < 8:  # noqa: PLR2004 - too short to be a mobile: show its start alone
         return f"{shown[:2]}…"
-    return f"{shown[:5]}…{shown[-3:]}"
+    start = 5 if len(shown) > 11 else 2  # noqa: PLR2004 - hides half of a local number as well
+    return f"{shown[:start]}…{shown[-3:]}"
 
 
 def mask_numbers(text: str) -> str:
     """Mask every run of seven or more digits in a sentence."""
-    return _DIGIT_RUN.sub(lambda run: mask(run.group()), text)
+    return _NUMBER.sub(lambda run: mask(run.group()), text)
 
 
 def _rebuild(
@@ -116,10 +120,18 @@ class GatewayRefused(Every8DError):
     def __init__(self, code: int, message: str, *, operation: str = "") -> None:
         self.code = code
         self.message = message
-        super().__init__(
-            f"{_lead(operation)}{self._said()} {code} {mask_numbers(message)!s}. {self._next()}",
-            operation=operation,
-        )
+        said = f"{self._said()} {code} {mask_numbers(message)} ({describe(operation, code)[0]})"
+        super().__init__(f"{_lead(operation)}{said}. {self._next()}", operation=operation)
+
+    @property
+    def description(self) -> str:
+        """Say in English what the code means for this operation."""
+        return describe(self.operation, self.code)[0]
+
+    @property
+    def description_zh(self) -> str:
+        """Say in Chinese what the code means for this operation."""
+        return describe(self.operation, self.code)[1]
 
     def _said(self) -> str:
         return "the gateway refused:"
@@ -263,7 +275,8 @@ class MalformedReply(Every8DError):
         self.excerpt = excerpt
         super().__init__(
             f"{_lead(operation)}the reply broke the format: {'; '.join(self.problems[:5])}. It "
-            f"began: {excerpt!r}. Please report this; asking again later may help.",
+            f"began: {excerpt!r}. Nothing was sent; please report this. Asking again later may "
+            "help.",
             operation=operation,
         )
 

@@ -22,7 +22,8 @@ from typing import Any, Generic, TypeVar
 from attrs import evolve, field, frozen
 
 from every8d_async._codecs import excerpt
-from every8d_async._endpoints import UNKNOWN_ERROR, Credentials, Endpoint
+from every8d_async._codes import UNKNOWN_ERROR
+from every8d_async._endpoints import Credentials, Endpoint
 from every8d_async._errors import (
     AccessBlocked,
     Every8DError,
@@ -190,11 +191,6 @@ def _before_retry(
     raise error
 
 
-# A reply such as `1000.00` that ends with its connection may be the start of a longer one; with
-# its decimals there, a cut could only have taken decimals.
-_DECIMALS = re.compile(rb"\.[0-9]+\s*\Z")
-
-
 @frozen
 class _Case(Generic[Args, Result]):
     """Says what a reply, or its absence, means for one call."""
@@ -217,7 +213,7 @@ class _Case(Generic[Args, Result]):
         else:
             if isinstance(parsed, Refusal):
                 return self._judge_refusal(parsed)
-            if reply.delimited or not self.endpoint.open_ended or _DECIMALS.search(reply.body):
+            if reply.delimited or self.endpoint.whole(reply.body):
                 return _Done(parsed)
             problems = ("the reply ended with its connection and may have been cut",)
         return self._unsound(problems, reply.body)

@@ -1,19 +1,23 @@
 """The values that go in and come out: frozen, typed, quiet about numbers and texts in reprs."""
 
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from enum import IntEnum
-from typing import Generic, TypeVar
+from pathlib import Path
+from typing import Generic, Literal, Self, TypeVar, cast
 
 from attrs import field, frozen
 
+from every8d_async._codes import DeliveryStatus
 from every8d_async._errors import InvalidRequest, mask
 
 TAIPEI = timezone(timedelta(hours=8), "Asia/Taipei")
 """The gateway's time zone: UTC+8, no daylight saving."""
 
 Row = TypeVar("Row")
+PictureType = Literal["jpg", "jpeg", "png", "gif"]
 
 _TAIWAN = re.compile(r"(?:\+?8860?|0)(9[0-9]{8})")
 _FOREIGN = re.compile(r"\+(?!886)[1-9][0-9]{6,14}")
@@ -44,41 +48,97 @@ def mobile(text: str) -> str:
     return found
 
 
-class DeliveryStatus(IntEnum):
-    """
-    What became of a message (annex 1).
+def _quiet_number(number: str) -> str:
+    return repr(mask(number))
 
-    Codes that the official text does not list are `UNKNOWN`; the report's `code` keeps them.
+
+def _quiet_numbers(numbers: Sequence[str]) -> str:
+    return repr([mask(number) for number in numbers])
+
+
+def _quiet_data(data: bytes) -> str:
+    return f"<{len(data)} bytes>"
+
+
+class ResponseFormat(IntEnum):
+    """How the gateway writes a page of rows (RESPFORMAT). JSON alone says everything, safely."""
+
+    TAB = 0
+    JSON = 1
+    XML = 2
+
+
+@frozen
+class PersonalizedMessage:
+    """
+    One person's own text, for `send_personalized` and `send_bulk` (§2.3, §3.4).
+
+    Nothing is checked here, but by the call that sends it.
+
+    Attributes:
+        mobile: In any spelling that `mobile` takes.
+        text: What this person reads.
+        name: Shown in the gateway's records.
+        email: The gateway mails the text to this address as well.
+        send_at: When to send, with a time zone; at once if None.
+        reference: Your own key, unique in its request (MR); it comes back in the delivery report.
     """
 
-    UNKNOWN = -(2**31)
-    MMS_UNSUPPORTED = -10
-    BAD_NUMBER = -8
-    TOO_LONG = -5
-    OVERDUE = -4
-    BLOCKED_BY_RECIPIENT = -3
-    BAD_CREDENTIALS = -2
-    BAD_PARAMETER = -1
-    HANDED_TO_CARRIER = 0
-    DELIVERED = 100
-    PHONE_UNREACHABLE = 101
-    CARRIER_FAULT = 102
-    NUMBER_INVALID = 103
-    CARRIER_BLACKLIST = 104
-    CARRIER_BLOCKED_TEXT = 105
-    PLATFORM_BLOCKED_TEXT = 106
-    DELIVERED_LATE = 107
-    SCHEDULED = 300
-    NO_CREDIT = 301
-    CANCELLED = 303
-    FOREIGN_DISABLED = 500
-    MMS_SENT = 700
-    TEST_MODE = 888
-    REPLY = 999
+    mobile: str = field(repr=_quiet_number)
+    text: str = field(repr=False)
+    name: str = field(default="", kw_only=True, repr=False)
+    email: str = field(default="", kw_only=True, repr=False)
+    send_at: datetime | None = field(default=None, kw_only=True)
+    reference: str = field(default="", kw_only=True)
+
+
+@frozen
+class TemplateRecipient:
+    """
+    One person's fields for a template, for `send_template` and `send_bulk` (§2.4, §3.5).
+
+    Nothing is checked here, but by the call that sends it.
+
+    Attributes:
+        mobile: In any spelling that `mobile` takes.
+        fields: What stands for ``%field1%`` to ``%field5%``; none may hold ``|``.
+        name: Shown in the gateway's records.
+        email: The gateway mails the text to this address as well.
+        send_at: When to send, with a time zone; at once if None.
+        reference: Your own key, unique in its request (MR); it comes back in the delivery report.
+    """
+
+    mobile: str = field(repr=_quiet_number)
+    fields: Sequence[str] = field(repr=False)
+    name: str = field(default="", kw_only=True, repr=False)
+    email: str = field(default="", kw_only=True, repr=False)
+    send_at: datetime | None = field(default=None, kw_only=True)
+    reference: str = field(default="", kw_only=True)
+
+
+@frozen
+class Attachment:
+    """
+    An MMS's picture (§3.1): ``jpg``, ``jpeg``, ``png`` or ``gif``.
+
+    Picture and text may have 300 KB together. Nothing is checked here, but by the call that sends
+    it, which also compares the type with the data's own signature.
+    """
+
+    data: bytes = field(repr=_quiet_data)
+    type: PictureType
 
     @classmethod
-    def _missing_(cls, value: object) -> "DeliveryStatus":  # noqa: ARG003 - the enum's protocol
-        return cls.UNKNOWN
+    def from_path(cls, path: str | Path) -> Self:
+        """
+        Read a picture from a file; its name's ending is its type.
+
+        Raises:
+            OSError: The file can't be read.
+        """
+        file = Path(path)
+        kind = file.suffix.removeprefix(".").lower()
+        return cls(file.read_bytes(), cast("PictureType", kind))
 
 
 @frozen
@@ -111,8 +171,40 @@ class Receipt:
         return self.sent == 0
 
 
-def _quiet_number(number: str) -> str:
-    return repr(mask(number))
+@frozen
+class FilteredReceipt:
+    """
+    The gateway's answer to a filtered send (§2.5).
+
+    Attributes:
+        credit: Points left afterwards; None after a dry run, which does not tell.
+        sent: Messages taken for sending; 0 after a dry run.
+        cost: Points taken.
+        unsent: Recipients who got nothing, because the credit ran out.
+        batch_id: As in `Receipt`; empty after a dry run, and where everybody was filtered.
+        filtered: The mobiles that had the same text in the last 24 hours, in canonical form; they
+            got nothing now.
+        filtered_batch_ids: The batches that had sent it to them; they need not pair with
+            `filtered`.
+    """
+
+    credit: Decimal | None
+    sent: int
+    cost: Decimal
+    unsent: int
+    batch_id: str
+    filtered: tuple[str, ...] = field(default=(), repr=_quiet_numbers)
+    filtered_batch_ids: tuple[str, ...] = ()
+
+    @property
+    def is_partial(self) -> bool:
+        """Tell whether somebody got nothing for want of credit."""
+        return self.unsent > 0
+
+    @property
+    def nothing_sent(self) -> bool:
+        """Tell whether nobody got anything now, although the gateway answered with a receipt."""
+        return self.sent == 0
 
 
 @frozen
@@ -158,6 +250,41 @@ class DeliveryReport:
 
 _SCHEDULED = DeliveryStatus.SCHEDULED.value
 _ARRIVED = (DeliveryStatus.DELIVERED.value, DeliveryStatus.DELIVERED_LATE.value)
+
+
+@frozen
+class Reply:
+    """
+    A text that somebody answered with (§4.3).
+
+    Attributes:
+        name: The recipient's name as given when sending.
+        mobile: In canonical form (``+8869…``).
+        text: What they wrote.
+        received_at: When it came in, in Taipei time; None where the gateway does not say.
+    """
+
+    name: str = field(repr=False)
+    mobile: str = field(repr=_quiet_number)
+    text: str = field(repr=False)
+    received_at: datetime | None = None
+
+
+@frozen
+class Estimate:
+    """
+    What a send will probably cost: an estimate by known rules, not the gateway's promise.
+
+    Attributes:
+        units: UTF-16 units of a text with anything beyond ASCII, characters of a plain one, bytes
+            of an MMS.
+        segments: Messages that each recipient's phone gets it in.
+        points: For all recipients together.
+    """
+
+    units: int
+    segments: int
+    points: Decimal
 
 
 @frozen

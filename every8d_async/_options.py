@@ -1,6 +1,6 @@
 """What a session can be told: time limits, retries, rates, and who hears of each call."""
 
-import math
+import sys
 from collections.abc import Callable
 
 from attrs import frozen
@@ -9,17 +9,17 @@ from every8d_async._errors import InvalidRequest
 
 
 def is_positive(value: object) -> bool:
-    """Tell whether a value is a finite number above zero."""
+    """Tell whether a value is a number above zero that an event loop can count with."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return math.isfinite(value) and value > 0
+    return 0 < value <= sys.float_info.max
 
 
-def _positive(**values: float) -> None:
+def _positive(*whole: str, **values: float) -> None:
     problems = [
-        f"{name}: must be a positive number, not {value!r}"
+        f"{name}: must be a positive{' whole' * (name in whole)} number, not {value!r}"
         for name, value in values.items()
-        if not is_positive(value)
+        if not is_positive(value) or (name in whole and value % 1)
     ]
     if problems:
         raise InvalidRequest(problems)
@@ -70,9 +70,7 @@ class RetryPolicy:
     cap: float = 8.0
 
     def __attrs_post_init__(self) -> None:
-        _positive(attempts=self.attempts, base=self.base, cap=self.cap)
-        if self.attempts != int(self.attempts):
-            raise InvalidRequest([f"attempts: must be a whole number, not {self.attempts!r}"])
+        _positive("attempts", attempts=self.attempts, base=self.base, cap=self.cap)
 
     def delay(self, failures: int, random: Callable[[], float]) -> float:
         """Give the seconds to wait after so many failures: exponential, with half of it jitter."""
@@ -93,7 +91,7 @@ class RateLimit:
         burst: Requests that may leave at once after a quiet time; as many as `requests` if None.
 
     Raises:
-        InvalidRequest: A value is not a positive number.
+        InvalidRequest: A value is not a positive number, or `burst` is not whole.
     """
 
     requests: float
@@ -102,7 +100,7 @@ class RateLimit:
 
     def __attrs_post_init__(self) -> None:
         burst = 1 if self.burst is None else self.burst
-        _positive(requests=self.requests, per=self.per, burst=burst)
+        _positive("burst", requests=self.requests, per=self.per, burst=burst)
 
 
 @frozen

@@ -6,21 +6,39 @@ mobile with a comma or a line end in it would add recipients.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from base64 import b64encode
+from collections.abc import Callable, Container, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TypeVar
 
 from attrs import field, frozen
 
-from every8d_async._errors import InvalidRequest, mask
-from every8d_async._models import TAIPEI, canonical
-from every8d_async._options import is_positive
+from every8d_async._checks import Problems, kind
+from every8d_async._models import Attachment, PersonalizedMessage, TemplateRecipient
 
-_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_GRACE = timedelta(seconds=60)
-_MINUTE = timedelta(minutes=1)
-_DEFAULT_MINUTES = 1440
+Kind = TypeVar("Kind", PersonalizedMessage, TemplateRecipient)
+
+TEMPLATE_FIELDS = 5
+KILOBYTE = 1024
+MMS_BYTES = 300 * KILOBYTE
+_MMS_TEXT = 4000
+_MMS_SUBJECT, _MMS_ASCII_SUBJECT = 15, 39
+
+_PLACEHOLDER = re.compile("%field([0-9]+)%")
+_SIGNATURES = {
+    "jpg": (b"\xff\xd8\xff",),
+    "jpeg": (b"\xff\xd8\xff",),
+    "png": (b"\x89PNG\r\n\x1a\n",),
+    "gif": (b"GIF87a", b"GIF89a"),
+}
+
+
+@frozen
+class Picture:
+    """An MMS's picture, ready for the wire."""
+
+    base64: str = field(repr=False)
+    type: str
 
 
 @frozen
@@ -33,6 +51,31 @@ class TextMessage:
     send_at: str
     minutes: int
     event_id: str | None
+    picture: Picture | None = None
+
+
+@frozen
+class ParamRecipient:
+    """One person of a request with many texts, ready for the wire."""
+
+    mobile: str = field(repr=False)
+    param: str = field(repr=False)
+    name: str = field(repr=False)
+    email: str = field(repr=False)
+    send_at: str
+    reference: str
+
+
+@frozen
+class ParamMessage:
+    """Own texts, or a template and fields, for many; ready for the wire."""
+
+    template: str | None = field(repr=False)
+    recipients: tuple[ParamRecipient, ...] = field(repr=False)
+    subject: str = field(repr=False)
+    minutes: int
+    event_id: str | None
+    picture: Picture | None = None
 
 
 @frozen
@@ -43,110 +86,15 @@ class PageQuery:
     page: int
 
 
-class Problems:
-    """Collects what is wrong with a call's arguments."""
+@frozen
+class Options:
+    """What all sends take beside text and recipients, as callers gave it."""
 
-    def __init__(self) -> None:
-        self.found: list[str] = []
-
-    def check(self, *, ok: bool, problem: str) -> None:
-        """Note a problem unless all is well."""
-        if not ok:
-            self.found.append(problem)
-
-    def end(self, operation: str) -> None:
-        """
-        Finish the check.
-
-        Raises:
-            InvalidRequest: Something was wrong.
-        """
-        if self.found:
-            raise InvalidRequest(self.found, operation=operation)
-
-    def text(self, name: str, value: object, *, may_be_empty: bool = True) -> str:
-        """Check a text that people read: no control characters but tab and line ends."""
-        if not isinstance(value, str):
-            self.found.append(f"{name}: must be a text, not {type(value).__name__}")
-            return ""
-        self.check(ok=may_be_empty or value != "", problem=f"{name}: must not be empty")
-        if bad := _FORBIDDEN.search(value):
-            self.found.append(
-                f"{name}: holds a character that can't be sent (U+{ord(bad[0]):04X}) "
-                f"at position {bad.start()}"
-            )
-        return value
-
-    def token(self, name: str, value: object) -> str:
-        """Check an identifier: a text without any control character, and not empty."""
-        text = self.text(name, value, may_be_empty=False)
-        self.check(ok=not _CONTROL.search(text), problem=f"{name}: holds a control character")
-        return text
-
-    def positive(self, name: str, value: object) -> None:
-        """Check a whole number from 1."""
-        ok = isinstance(value, int) and not isinstance(value, bool) and value >= 1
-        self.check(ok=ok, problem=f"{name}: must be a whole number from 1")
-
-    def seconds(self, name: str, value: object) -> None:
-        """Check a time in seconds."""
-        self.check(ok=is_positive(value), problem=f"{name}: must be a number of seconds above 0")
-
-    def mobiles(self, to: Any) -> tuple[str, ...]:
-        """Check one mobile or an iterable of them; each may stand there once."""
-        if isinstance(to, str):
-            to = (to,)
-        if not isinstance(to, Iterable):
-            self.found.append(f"to: must be a mobile or an iterable of them, not {_kind(to)}")
-            return ()
-        first: dict[str, int] = {}
-        given: Iterable[object] = to
-        for position, text in enumerate(given):
-            self._mobile(position, text, first)
-        self.check(ok=bool(first) or bool(self.found), problem="to: holds nobody")
-        return tuple(first)
-
-    def _mobile(self, position: int, text: object, first: dict[str, int]) -> None:
-        if not isinstance(text, str):
-            self.found.append(f"to[{position}]: must be a text, not {_kind(text)}")
-        elif (number := canonical(text)) is None:
-            self.found.append(f"to[{position}]: {mask(text)!r} is not a mobile number")
-        elif number in first:
-            self.found.append(
-                f"to[{position}]: {mask(number)!r} is the same mobile as to[{first[number]}] and "
-                "would be sent and billed twice"
-            )
-        else:
-            first[number] = position
-
-    def send_at(self, value: object, now: datetime) -> str:
-        """Write a time in Taipei, 14 digits; empty for now."""
-        if value is None:
-            return ""
-        if not isinstance(value, datetime) or value.utcoffset() is None:
-            self.found.append("send_at: must be a datetime with a time zone, such as TAIPEI")
-            return ""
-        if value < now - _GRACE:
-            self.found.append("send_at: is more than 60 s past")
-            return ""
-        try:
-            return value.astimezone(TAIPEI).strftime("%Y%m%d%H%M%S")
-        except OverflowError:
-            self.found.append("send_at: is too far away")
-            return ""
-
-    def minutes(self, value: object) -> int:
-        """Write how long a message may be tried, in minutes."""
-        if value is None:
-            return _DEFAULT_MINUTES
-        if not isinstance(value, timedelta) or value < _MINUTE or value % _MINUTE:
-            self.found.append("valid_for: must be a timedelta of whole minutes, one at least")
-            return _DEFAULT_MINUTES
-        return value // _MINUTE
-
-
-def _kind(value: object) -> str:
-    return type(value).__name__
+    subject: object = field(repr=False)
+    valid_for: object
+    event_id: object
+    attachment: object = field(default=None, repr=False)
+    mms: bool = False
 
 
 def utc_now() -> datetime:
@@ -158,40 +106,239 @@ def text_message(
     operation: str,
     text: object,
     to: object,
-    *,
-    subject: object,
+    options: Options,
     send_at: object,
-    valid_for: object,
-    event_id: object,
     now: Callable[[], datetime] = utc_now,
 ) -> TextMessage:
     """Check one text for many."""
     problems = Problems()
     message = TextMessage(
-        text=problems.text("text", text, may_be_empty=False),
+        text=problems.text("text", text, may_be_empty=options.mms),
         mobiles=problems.mobiles(to),
-        subject=problems.text("subject", subject),
-        send_at=problems.send_at(send_at, now()),
-        minutes=problems.minutes(valid_for),
-        event_id=None if event_id is None else problems.token("event_id", event_id),
+        subject=_subject(problems, options),
+        send_at=problems.send_at("send_at", send_at, now()),
+        minutes=problems.minutes(options.valid_for),
+        event_id=_event_id(problems, options),
+        picture=_picture(problems, options, [text]),
     )
+    if options.mms:
+        _check_mms_text(problems, "text", message.text)
+        for position, number in enumerate(message.mobiles):
+            _check_mms_mobile(problems, f"to[{position}]", number)
     problems.end(operation)
     return message
+
+
+def personalized(
+    operation: str,
+    messages: object,
+    options: Options,
+    now: Callable[[], datetime] = utc_now,
+) -> ParamMessage:
+    """Check own texts for many."""
+    problems = Problems()
+    recipients: list[ParamRecipient] = []
+    for name, message in _each(problems, "messages", messages, PersonalizedMessage):
+        text = problems.text(f"{name}.text", message.text, may_be_empty=options.mms)
+        if options.mms:
+            _check_mms_text(problems, f"{name}.text", text)
+        recipients.append(_recipient(problems, name, message, text, options, now()))
+    return _param_message(problems, operation, None, recipients, options)
+
+
+def template(
+    operation: str,
+    template: object,
+    recipients: object,
+    options: Options,
+    now: Callable[[], datetime] = utc_now,
+) -> ParamMessage:
+    """Check a template and the fields of many."""
+    problems = Problems()
+    text = problems.text("template", template, may_be_empty=False)
+    needed = max((int(number) for number in _PLACEHOLDER.findall(text)), default=0)
+    problems.check(
+        ok=needed <= TEMPLATE_FIELDS and "0" not in _PLACEHOLDER.findall(text),
+        problem=f"template: fields are %field1% to %field{TEMPLATE_FIELDS}%",
+    )
+    if options.mms:
+        _check_mms_text(problems, "template", text)
+    checked: list[ParamRecipient] = []
+    for name, recipient in _each(problems, "recipients", recipients, TemplateRecipient):
+        fields = _fields(problems, name, recipient.fields, min(needed, TEMPLATE_FIELDS))
+        checked.append(_recipient(problems, name, recipient, fields, options, now()))
+    return _param_message(problems, operation, text, checked, options)
 
 
 def batch(operation: str, batch_id: object) -> str:
     """Check a batch id: not empty, no control characters; its form is the gateway's business."""
     problems = Problems()
-    checked = problems.token("batch_id", batch_id)
+    checked = problems.identifier("batch_id", batch_id)
     problems.end(operation)
     return checked
 
 
-def page_query(operation: str, batch_id: object, start_page: object, window: object) -> str:
-    """Check what a pager is given; give the batch id."""
+def check_paging(
+    operation: str,
+    batch_id: object,
+    start_page: object,
+    window: object,
+    response_format: object,
+    formats: Container[object],
+) -> None:
+    """Check what a pager is given."""
     problems = Problems()
-    checked = problems.token("batch_id", batch_id)
+    problems.identifier("batch_id", batch_id)
     problems.positive("start_page", start_page)
     problems.positive("window", window)
+    problems.check(
+        ok=response_format in formats, problem="response_format: can't be had for this query"
+    )
     problems.end(operation)
-    return checked
+
+
+def check_watching(operation: str, batch_id: object, every: object, timeout: object) -> None:
+    """Check what a watch is given."""
+    problems = Problems()
+    problems.identifier("batch_id", batch_id)
+    for name, value in (("every", every), ("timeout", timeout)):
+        ok = isinstance(value, timedelta) and value > timedelta(0)
+        problems.check(ok=ok, problem=f"{name}: must be a timedelta above zero")
+    problems.end(operation)
+
+
+def _each(
+    problems: Problems, name: str, values: object, wanted: type[Kind]
+) -> Iterator[tuple[str, Kind]]:
+    """Give each value that is of the wanted class, with its name for problems."""
+    count = 0
+    given = problems.several(name, values)
+    for value in given or ():
+        where = f"{name}[{count}]"
+        count += 1
+        if isinstance(value, wanted):
+            yield where, value
+        else:
+            problems.found.append(f"{where}: must be a {wanted.__name__}, not {kind(value)}")
+    problems.check(ok=count > 0 or given is None, problem=f"{name}: holds nobody")
+
+
+def _recipient(
+    problems: Problems,
+    name: str,
+    given: PersonalizedMessage | TemplateRecipient,
+    param: str,
+    options: Options,
+    now: datetime,
+) -> ParamRecipient:
+    number = problems.mobile(f"{name}.mobile", given.mobile)
+    if options.mms:
+        _check_mms_mobile(problems, f"{name}.mobile", number)
+    return ParamRecipient(
+        mobile=number,
+        param=param,
+        name=problems.text(f"{name}.name", given.name),
+        email=problems.text(f"{name}.email", given.email),
+        send_at=problems.send_at(f"{name}.send_at", given.send_at, now),
+        reference=problems.text(f"{name}.reference", given.reference),
+    )
+
+
+def _fields(problems: Problems, name: str, fields: object, needed: int) -> str:
+    """Write five fields with four separators: fewer would shift what follows."""
+    given = list(problems.several(f"{name}.fields", fields) or ())
+    texts = [problems.text(f"{name}.fields[{n}]", field) for n, field in enumerate(given)]
+    for position, text in enumerate(texts):
+        problems.check(ok="|" not in text, problem=f"{name}.fields[{position}]: can't hold |")
+    problems.check(
+        ok=needed <= len(texts) <= TEMPLATE_FIELDS,
+        problem=f"{name}.fields: has {len(texts)} of the {needed} that the template names"
+        if len(texts) < needed
+        else f"{name}.fields: has {len(texts)}, more than {TEMPLATE_FIELDS}",
+    )
+    return "|".join([*texts, *[""] * (TEMPLATE_FIELDS - len(texts))])
+
+
+def _param_message(
+    problems: Problems,
+    operation: str,
+    template: str | None,
+    recipients: list[ParamRecipient],
+    options: Options,
+) -> ParamMessage:
+    first: dict[str, int] = {}
+    for position, recipient in enumerate(recipients):
+        if recipient.reference:
+            other = first.setdefault(recipient.reference, position)
+            problems.check(
+                ok=other == position,
+                problem=f"reference of recipient {position} is the same as of recipient {other}; "
+                "it must be unique in a request",
+            )
+    texts = [template or "", *(recipient.param for recipient in recipients)]
+    message = ParamMessage(
+        template=template,
+        recipients=tuple(recipients),
+        subject=_subject(problems, options),
+        minutes=problems.minutes(options.valid_for),
+        event_id=_event_id(problems, options),
+        picture=_picture(problems, options, texts),
+    )
+    problems.end(operation)
+    return message
+
+
+def _event_id(problems: Problems, options: Options) -> str | None:
+    return None if options.event_id is None else problems.identifier("event_id", options.event_id)
+
+
+def _subject(problems: Problems, options: Options) -> str:
+    subject = problems.text("subject", options.subject, may_be_empty=not options.mms)
+    limit = _MMS_ASCII_SUBJECT if subject.isascii() else _MMS_SUBJECT
+    problems.check(
+        ok=not options.mms or len(subject) <= limit,
+        problem=f"subject: has {len(subject)} characters; an MMS takes {_MMS_SUBJECT}, or "
+        f"{_MMS_ASCII_SUBJECT} when all are ASCII",
+    )
+    return subject
+
+
+def _check_mms_text(problems: Problems, name: str, text: str) -> None:
+    problems.check(
+        ok=len(text) <= _MMS_TEXT,
+        problem=f"{name}: has {len(text)} characters; an MMS takes {_MMS_TEXT}",
+    )
+
+
+def _check_mms_mobile(problems: Problems, name: str, number: str) -> None:
+    problems.check(
+        ok=not number or number.startswith("+886"),
+        problem=f"{name}: an MMS can't go to a foreign number",
+    )
+
+
+def _picture(problems: Problems, options: Options, texts: Iterable[object]) -> Picture | None:
+    """Check an MMS's picture, with the longest text that goes out beside it."""
+    if not options.mms:
+        return None
+    attachment = options.attachment
+    if not isinstance(attachment, Attachment) or not isinstance(attachment.data, bytes):
+        problems.found.append("attachment: must be an Attachment with data of bytes")
+        return None
+    signatures = _SIGNATURES.get(attachment.type)
+    if signatures is None:
+        problems.found.append(f"attachment: its type must be one of {', '.join(_SIGNATURES)}")
+    elif not attachment.data.startswith(signatures):
+        problems.found.append(f"attachment: its data is no {attachment.type} picture")
+    longest = max(text_bytes(text) for text in texts)
+    problems.check(
+        ok=len(attachment.data) + longest <= MMS_BYTES,
+        problem=f"attachment: picture and text have {len(attachment.data) + longest} bytes; "
+        f"an MMS takes {MMS_BYTES}",
+    )
+    return Picture(b64encode(attachment.data).decode("ascii"), attachment.type)
+
+
+def text_bytes(text: object) -> int:
+    """Give a text's size on the wire; 0 for what is no text."""
+    return len(text.encode("utf-8", "replace")) if isinstance(text, str) else 0

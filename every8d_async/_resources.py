@@ -1,17 +1,37 @@
-"""What a session offers for SMS; each method checks its arguments and makes one call."""
+"""What a session offers for SMS and MMS; each method checks its arguments and makes one call."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
+from every8d_async import _endpoints as endpoints
 from every8d_async import _requests as requests
-from every8d_async._endpoints import CANCEL_SMS, SEND_SMS, SMS_REPORTS, Endpoint
-from every8d_async._models import Cancellation, DeliveryReport, Page, Receipt
+from every8d_async._convert import ReportPage
+from every8d_async._endpoints import Endpoint
+from every8d_async._estimate import estimate_mms, estimate_sms
+from every8d_async._models import (
+    Attachment,
+    Cancellation,
+    DeliveryReport,
+    Estimate,
+    FilteredReceipt,
+    Page,
+    PersonalizedMessage,
+    Receipt,
+    Reply,
+    ResponseFormat,
+    TemplateRecipient,
+)
 from every8d_async._paging import Pager
-from every8d_async._requests import PageQuery
+from every8d_async._requests import Options, PageQuery
+from every8d_async._watch import Watch
 
 Args = TypeVar("Args")
 Result = TypeVar("Result")
+Row = TypeVar("Row")
+
+_EVERY = timedelta(seconds=30)
+_TIMEOUT = timedelta(hours=26)
 
 
 class Caller(Protocol):
@@ -22,11 +42,125 @@ class Caller(Protocol):
         ...
 
 
-class Sms:
-    """Text messages: send them, follow them, cancel them."""
+class _Batches:
+    """What SMS and MMS have in common: following a batch, and cancelling it."""
+
+    _reports: Mapping[ResponseFormat, Endpoint[PageQuery, ReportPage]]
+    _cancel: Endpoint[str, Cancellation]
 
     def __init__(self, call: Caller) -> None:
         self._call = call
+
+    def delivery_reports(
+        self,
+        batch_id: str,
+        *,
+        start_page: int = 1,
+        window: int = 4,
+        response_format: ResponseFormat = ResponseFormat.JSON,
+    ) -> Pager[DeliveryReport]:
+        """
+        Read what became of a batch's messages (§4.2, §4.4), in pages of up to 1000 rows.
+
+        Nothing is asked for until the pager is iterated. A wrong batch id looks the same as a batch
+        without reports: empty.
+
+        Args:
+            batch_id: From the receipt.
+            start_page: The page to begin with, from 1.
+            window: How many pages are asked for at once, after the first.
+            response_format: How the gateway writes the rows. JSON says the most: TAB lacks
+                `reference` and `real_cost`, XML may lack more.
+
+        Raises:
+            InvalidRequest: The batch id is empty or holds a control character, or an option is
+                wrong. Raised here; what follows is raised while iterating, with `page` set.
+            GatewayRefused: The gateway said no.
+            GatewayUnreachable: No connection came about.
+            GatewayUnavailable: No answer came, after all attempts.
+            MalformedReply: A page broke the format.
+            AccessBlocked: A firewall stands in front.
+            RateLimited: The gateway asked for a longer pause than the time limit allows.
+            SessionMisuse: The session is closed, or belongs elsewhere.
+        """
+        return self._pager(self._reports, batch_id, start_page, window, response_format)
+
+    def watch(
+        self, batch_id: str, *, every: timedelta = _EVERY, timeout: timedelta = _TIMEOUT
+    ) -> Watch:
+        """
+        Follow a batch (§4.2, §4.4): each report when it is new or has changed, until all are final.
+
+        ::
+
+            async for report in session.sms.watch(receipt.batch_id): ...
+
+        No rows yet is not the end. When the time is up the iteration ends with `Watch.is_complete`
+        False. It may be left at any time.
+
+        Args:
+            batch_id: From the receipt.
+            every: The time between two readings of the whole batch.
+            timeout: When to stop at the latest; delivery is tried for `valid_for`.
+
+        Raises:
+            InvalidRequest: An argument is wrong. What follows is raised while iterating, as by
+                `delivery_reports`; but once a reading has succeeded, `GatewayUnavailable`,
+                `GatewayUnreachable` and `RateLimited` only after ten failed readings in a row.
+        """
+        operation = self._reports[ResponseFormat.JSON].operation
+        requests.check_watching(operation, batch_id, every, timeout)
+        return Watch(
+            lambda: self.delivery_reports(batch_id),
+            every=every.total_seconds(),
+            timeout=timeout.total_seconds(),
+        )
+
+    async def cancel(self, batch_id: str) -> Cancellation:
+        """
+        Cancel a scheduled batch that has not gone out yet (§5.1, §5.2).
+
+        Returns:
+            How many messages were dropped, and the points given back.
+
+        Raises:
+            InvalidRequest: The batch id is empty or holds a control character.
+            CancelRefused: The gateway kept the batch; `code` says why, -8 is worth another try.
+            GatewayRefused: The gateway said no for another reason; nothing was cancelled.
+            GatewayUnreachable: Nothing left us; trying again is safe.
+            GatewayUnavailable: The login got no answer; nothing was cancelled.
+            AccessBlocked: A firewall stands in front; nothing was cancelled.
+            RateLimited: The gateway asked for a pause; nothing was cancelled.
+            OutcomeUnknown: It may have been cancelled; ask `delivery_reports` before trying again.
+            SessionMisuse: The session is closed, or belongs elsewhere; nothing was cancelled.
+        """
+        checked = requests.batch(self._cancel.operation, batch_id)
+        return await self._call(self._cancel, checked)
+
+    def _pager(
+        self,
+        formats: Mapping[ResponseFormat, Endpoint[PageQuery, Any]],
+        batch_id: str,
+        start_page: int,
+        window: int,
+        response_format: ResponseFormat,
+    ) -> Pager[Any]:
+        operation = formats[ResponseFormat.JSON].operation
+        requests.check_paging(operation, batch_id, start_page, window, response_format, formats)
+        endpoint = formats[response_format]
+
+        async def fetch(number: int) -> Page[Any]:
+            page = await self._call(endpoint, PageQuery(batch_id, number))
+            return Page(number, page.total, page.rows)
+
+        return Pager(fetch, start_page=start_page, window=window)
+
+
+class Sms(_Batches):
+    """Text messages: send them, follow them, cancel them."""
+
+    _reports = endpoints.SMS_REPORTS
+    _cancel = endpoints.CANCEL_SMS
 
     async def send(
         self,
@@ -65,66 +199,272 @@ class Sms:
             OutcomeUnknown: It may have been sent, and was not repeated.
             SessionMisuse: The session is closed, or belongs elsewhere; nothing was sent.
         """
-        message = requests.text_message(
-            SEND_SMS.operation,
-            text,
-            to,
-            subject=subject,
-            send_at=send_at,
-            valid_for=valid_for,
-            event_id=event_id,
-        )
-        return await self._call(SEND_SMS, message)
+        endpoint = endpoints.SEND_SMS
+        options = Options(subject, valid_for, event_id)
+        message = requests.text_message(endpoint.operation, text, to, options, send_at)
+        return await self._call(endpoint, message)
 
-    def delivery_reports(
-        self, batch_id: str, *, start_page: int = 1, window: int = 4
-    ) -> Pager[DeliveryReport]:
+    async def send_filtered(
+        self,
+        text: str,
+        to: str | Iterable[str],
+        *,
+        dry_run: bool = False,
+        subject: str = "",
+        send_at: datetime | None = None,
+        valid_for: timedelta | None = None,
+        event_id: str | None = None,
+    ) -> FilteredReceipt:
         """
-        Read what became of a batch's messages (§4.2), in pages of up to 1000 rows.
+        Send one text, but to nobody who was sent the same text in the last 24 hours (§2.5).
 
-        Nothing is asked for until the pager is iterated. A wrong batch id looks the same as a batch
-        without reports: empty.
+        Args:
+            text: As for `send`.
+            to: As for `send`.
+            dry_run: Only ask who would be filtered; nothing is sent, and it costs nothing.
+            subject: As for `send`.
+            send_at: As for `send`.
+            valid_for: As for `send`.
+            event_id: As for `send`.
+
+        Returns:
+            As `send`, and who was left out. `FilteredReceipt.batch_id` is empty where everybody
+            was, and after a dry run.
+
+        Raises:
+            InvalidRequest: Something can't be sent as it is; all problems are listed.
+            GatewayRefused: The gateway said no; nothing was sent.
+            GatewayUnreachable: Nothing left us; sending again is safe.
+            GatewayUnavailable: The login, or a dry run, got no answer; nothing was sent.
+            MalformedReply: The reply to a dry run broke the format; nothing was sent.
+            AccessBlocked: A firewall stands in front; nothing was sent.
+            RateLimited: The gateway asked for a pause; nothing was sent.
+            OutcomeUnknown: It may have been sent, and was not repeated. The same call within 24
+                hours, but not before a minute has passed, sends to those who did not get it.
+            SessionMisuse: The session is closed, or belongs elsewhere; nothing was sent.
+        """
+        endpoint = endpoints.FILTER_DRY_RUN if dry_run else endpoints.SEND_FILTERED
+        options = Options(subject, valid_for, event_id)
+        message = requests.text_message(endpoint.operation, text, to, options, send_at)
+        return await self._call(endpoint, message)
+
+    async def send_personalized(
+        self,
+        messages: Iterable[PersonalizedMessage],
+        *,
+        subject: str = "",
+        valid_for: timedelta | None = None,
+        event_id: str | None = None,
+    ) -> Receipt:
+        """
+        Send each person a text of their own, in one request (§2.3).
+
+        The gateway's makers advise 500 to 2,000 recipients a request; `mobile` may repeat here.
+
+        Args:
+            messages: Each with a mobile and a text; references must be unique.
+            subject: As for `send`.
+            valid_for: As for `send`.
+            event_id: As for `send`.
+
+        Returns:
+            As for `send`.
+
+        Raises:
+            Every8DError: As by `send`; problems name the message, such as ``messages[3].mobile``.
+        """
+        endpoint = endpoints.SEND_PERSONALIZED
+        options = Options(subject, valid_for, event_id)
+        message = requests.personalized(endpoint.operation, messages, options)
+        return await self._call(endpoint, message)
+
+    async def send_template(
+        self,
+        template: str,
+        recipients: Iterable[TemplateRecipient],
+        *,
+        subject: str = "",
+        valid_for: timedelta | None = None,
+        event_id: str | None = None,
+    ) -> Receipt:
+        """
+        Send one text with each person's own fields in it, in one request (§2.4).
+
+        Args:
+            template: The text, with ``%field1%`` to ``%field5%`` where fields stand.
+            recipients: Each with a mobile and as many fields as the template names; no field may
+                hold ``|``, and references must be unique.
+            subject: As for `send`.
+            valid_for: As for `send`.
+            event_id: As for `send`.
+
+        Returns:
+            As for `send`.
+
+        Raises:
+            Every8DError: As by `send`; problems name the recipient, such as
+                ``recipients[3].fields``.
+        """
+        endpoint = endpoints.SEND_TEMPLATE
+        options = Options(subject, valid_for, event_id)
+        message = requests.template(endpoint.operation, template, recipients, options)
+        return await self._call(endpoint, message)
+
+    def replies(
+        self,
+        batch_id: str,
+        *,
+        start_page: int = 1,
+        window: int = 1,
+        response_format: ResponseFormat = ResponseFormat.JSON,
+    ) -> Pager[Reply]:
+        """
+        Read what people answered to a batch (§4.3).
+
+        The official text gives two page sizes, 10 and 1000; the pager trusts neither.
 
         Args:
             batch_id: From the receipt.
             start_page: The page to begin with, from 1.
             window: How many pages are asked for at once, after the first.
+            response_format: JSON, or TAB, which a reply with a TAB or a line end in it breaks.
 
         Raises:
-            InvalidRequest: The batch id is empty or holds a control character, or a number is
-                below 1. Raised here; what follows is raised while iterating, with `page` set.
-            GatewayRefused: The gateway said no.
-            GatewayUnreachable: No connection came about.
-            GatewayUnavailable: No answer came, after all attempts.
-            MalformedReply: A page broke the format.
-            AccessBlocked: A firewall stands in front.
-            RateLimited: The gateway asked for a longer pause than the time limit allows.
-            SessionMisuse: The session is closed, or belongs elsewhere.
+            Every8DError: As by `delivery_reports`. There is no XML for replies: `InvalidRequest`.
         """
-        batch_id = requests.page_query(SMS_REPORTS.operation, batch_id, start_page, window)
+        return self._pager(endpoints.SMS_REPLIES, batch_id, start_page, window, response_format)
 
-        async def fetch(number: int) -> Page[DeliveryReport]:
-            page = await self._call(SMS_REPORTS, PageQuery(batch_id, number))
-            return Page(number, page.total, page.rows)
-
-        return Pager(fetch, start_page=start_page, window=window)
-
-    async def cancel(self, batch_id: str) -> Cancellation:
+    def estimate(
+        self, text: str, to: int | str | Iterable[str] = 1, *, event_id: str | None = None
+    ) -> Estimate:
         """
-        Cancel a scheduled batch that has not gone out yet (§5.1).
+        Estimate what a text costs, without asking anybody: an estimate, not a promise.
+
+        Args:
+            text: The text.
+            to: How many people at home, or their mobiles; a foreign one costs three times as much.
+            event_id: As for `send`; its link makes the text longer.
+
+        Raises:
+            InvalidRequest: The text is empty or can't be sent, or a mobile is none.
+        """
+        return estimate_sms(text, to, event_id)
+
+
+class Mms(_Batches):
+    """Messages with a picture: send them, follow them, cancel them."""
+
+    _reports = endpoints.MMS_REPORTS
+    _cancel = endpoints.CANCEL_MMS
+
+    async def send(
+        self,
+        text: str,
+        to: str | Iterable[str],
+        attachment: Attachment,
+        *,
+        subject: str,
+        send_at: datetime | None = None,
+        valid_for: timedelta | None = None,
+        event_id: str | None = None,
+    ) -> Receipt:
+        """
+        Send one picture and text to one mobile, or to many (§3.3).
+
+        Args:
+            text: Up to 4,000 characters; it may be empty.
+            to: A mobile or an iterable of them, each once; none may be foreign.
+            attachment: The picture; with the text 300 KB at most.
+            subject: What people see first: up to 15 characters, or 39 when all are ASCII.
+            send_at: When to send, with a time zone; at once if None.
+            valid_for: How long delivery is tried, in whole minutes; 1440 minutes if None.
+            event_id: An interactive-reply channel.
 
         Returns:
-            How many messages were dropped, and the points given back.
+            As for `Sms.send`.
 
         Raises:
-            InvalidRequest: The batch id is empty or holds a control character.
-            CancelRefused: The gateway kept the batch; `code` says why, -8 is worth another try.
-            GatewayRefused: The gateway said no for another reason; nothing was cancelled.
-            GatewayUnreachable: Nothing left us; trying again is safe.
-            GatewayUnavailable: The login got no answer; nothing was cancelled.
-            AccessBlocked: A firewall stands in front; nothing was cancelled.
-            RateLimited: The gateway asked for a pause; nothing was cancelled.
-            OutcomeUnknown: It may have been cancelled; ask `delivery_reports` before trying again.
-            SessionMisuse: The session is closed, or belongs elsewhere; nothing was cancelled.
+            Every8DError: As by `Sms.send`.
         """
-        return await self._call(CANCEL_SMS, requests.batch(CANCEL_SMS.operation, batch_id))
+        endpoint = endpoints.SEND_MMS
+        options = Options(subject, valid_for, event_id, attachment, mms=True)
+        message = requests.text_message(endpoint.operation, text, to, options, send_at)
+        return await self._call(endpoint, message)
+
+    async def send_personalized(
+        self,
+        messages: Iterable[PersonalizedMessage],
+        attachment: Attachment,
+        *,
+        subject: str,
+        valid_for: timedelta | None = None,
+        event_id: str | None = None,
+    ) -> Receipt:
+        """
+        Send each person one picture and a text of their own, in one request (§3.4).
+
+        Args:
+            messages: As for `Sms.send_personalized`.
+            attachment: As for `send`.
+            subject: As for `send`.
+            valid_for: As for `send`.
+            event_id: As for `send`.
+
+        Returns:
+            As for `Sms.send`.
+
+        Raises:
+            Every8DError: As by `Sms.send`.
+        """
+        endpoint = endpoints.SEND_MMS_PERSONALIZED
+        options = Options(subject, valid_for, event_id, attachment, mms=True)
+        message = requests.personalized(endpoint.operation, messages, options)
+        return await self._call(endpoint, message)
+
+    async def send_template(
+        self,
+        template: str,
+        recipients: Iterable[TemplateRecipient],
+        attachment: Attachment,
+        *,
+        subject: str,
+        valid_for: timedelta | None = None,
+        event_id: str | None = None,
+    ) -> Receipt:
+        """
+        Send one picture and one text with each person's own fields in it, in one request (§3.5).
+
+        Args:
+            template: As for `Sms.send_template`.
+            recipients: As for `Sms.send_template`.
+            attachment: As for `send`.
+            subject: As for `send`.
+            valid_for: As for `send`.
+            event_id: As for `send`.
+
+        Returns:
+            As for `Sms.send`.
+
+        Raises:
+            Every8DError: As by `Sms.send`.
+        """
+        endpoint = endpoints.SEND_MMS_TEMPLATE
+        options = Options(subject, valid_for, event_id, attachment, mms=True)
+        message = requests.template(endpoint.operation, template, recipients, options)
+        return await self._call(endpoint, message)
+
+    def estimate(
+        self, attachment: Attachment, text: str = "", to: int | str | Iterable[str] = 1
+    ) -> Estimate:
+        """
+        Estimate what an MMS costs, without asking anybody (§3.2): an estimate, not a promise.
+
+        Args:
+            attachment: The picture.
+            text: The text beside it.
+            to: How many people, or their mobiles.
+
+        Raises:
+            InvalidRequest: Picture and text are too large, or a mobile is none or foreign.
+        """
+        return estimate_mms(attachment, text, to)

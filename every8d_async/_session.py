@@ -31,7 +31,7 @@ from every8d_async._options import CallEvent, RateLimit, RetryPolicy, Timeout
 from every8d_async._pace import Pace
 from every8d_async._pool import Borrowed, Pool, Transport, one_connection
 from every8d_async._requests import PageQuery
-from every8d_async._resources import Sms
+from every8d_async._resources import Mms, Sms
 from every8d_async._settings import Settings
 from every8d_async._tokens import MemoryTokenStore, PasswordGate, TokenKeeper, TokenStore
 from every8d_async._transport import Exchange
@@ -177,6 +177,7 @@ class Every8DSession:
         self._releasing = anyio.Lock()
         self._released = False
         self.sms = Sms(self._call)
+        self.mms = Mms(self._call)
 
     @classmethod
     def from_env(

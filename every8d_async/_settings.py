@@ -43,8 +43,8 @@ class Settings:
             InvalidRequest: Something is wrong; all problems are listed, no secret is shown.
         """
         problems = Problems()
-        problems.token("uid", self.uid)
-        problems.token("password", self.password)
+        problems.identifier("uid", self.uid)
+        problems.identifier("password", self.password)
         site, found = check_site(self.site, allow_http=self.allow_http)
         problems.found += found + check_proxy(self.proxy)
         self._check_kinds(problems)

@@ -20,7 +20,7 @@ from typing import Protocol, TypeVar
 import anyio
 from attrs import field, frozen
 
-from every8d_async._endpoints import LOCKED, WRONG_LOGIN
+from every8d_async._codes import LOCKED, WRONG_LOGIN
 from every8d_async._errors import (
     AccountLocked,
     AuthenticationFailed,

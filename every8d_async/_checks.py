@@ -1,0 +1,135 @@
+"""Checks of single values; each notes what is wrong and goes on, so that all is told at once."""
+
+import re
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from every8d_async._errors import InvalidRequest, mask
+from every8d_async._models import TAIPEI, canonical
+from every8d_async._options import is_positive
+
+_UNSENDABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_GRACE = timedelta(seconds=60)
+_MINUTE = timedelta(minutes=1)
+_DEFAULT_MINUTES = 1440
+
+
+class Problems:
+    """Collects what is wrong with a call's arguments. Values are shown masked, or not at all."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def check(self, *, ok: bool, problem: str) -> None:
+        """Note a problem unless all is well."""
+        if not ok:
+            self.found.append(problem)
+
+    def end(self, operation: str) -> None:
+        """
+        Finish the check.
+
+        Raises:
+            InvalidRequest: Something was wrong.
+        """
+        if self.found:
+            raise InvalidRequest(self.found, operation=operation)
+
+    def text(self, name: str, value: object, *, may_be_empty: bool = True) -> str:
+        """Check a text that people read: no control characters but tab and line ends."""
+        if not isinstance(value, str):
+            self.found.append(f"{name}: must be a text, not {kind(value)}")
+            return ""
+        self.check(ok=may_be_empty or value != "", problem=f"{name}: must not be empty")
+        if bad := _UNSENDABLE.search(value):
+            self.found.append(
+                f"{name}: holds a character that can't be sent (U+{ord(bad[0]):04X}) "
+                f"at position {bad.start()}"
+            )
+        return value
+
+    def identifier(self, name: str, value: object) -> str:
+        """Check a text without any control character, and not empty."""
+        if not isinstance(value, str):
+            self.found.append(f"{name}: must be a text, not {kind(value)}")
+            return ""
+        self.check(ok=value != "", problem=f"{name}: must not be empty")
+        self.check(ok=not _CONTROL.search(value), problem=f"{name}: holds a control character")
+        return value
+
+    def positive(self, name: str, value: object) -> None:
+        """Check a whole number from 1."""
+        ok = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        self.check(ok=ok, problem=f"{name}: must be a whole number from 1")
+
+    def seconds(self, name: str, value: object) -> None:
+        """Check a time in seconds."""
+        self.check(ok=is_positive(value), problem=f"{name}: must be a number of seconds above 0")
+
+    def several(self, name: str, value: Any) -> Iterable[object] | None:
+        """Check something to iterate over; None if it is not."""
+        if isinstance(value, Iterable) and not isinstance(value, str | bytes):
+            return cast("Iterable[object]", value)
+        self.found.append(f"{name}: must be an iterable, not {kind(value)}")
+        return None
+
+    def mobile(self, name: str, value: object) -> str:
+        """Check a mobile; give its canonical form."""
+        if not isinstance(value, str):
+            self.found.append(f"{name}: must be a text, not {kind(value)}")
+            return ""
+        number = canonical(value)
+        self.check(ok=number is not None, problem=f"{name}: {mask(value)!r} is no mobile number")
+        return number or ""
+
+    def mobiles(self, to: object) -> tuple[str, ...]:
+        """Check one mobile or an iterable of them; each may stand there once."""
+        first: dict[str, int] = {}
+        position = -1
+        given = (to,) if isinstance(to, str) else self.several("to", to)
+        if given is None:
+            return ()
+        for position, text in enumerate(given):
+            name = f"to[{position}]"
+            number = self.mobile(name, text)
+            if number in first:
+                self.found.append(
+                    f"{name}: {mask(number)!r} is the same mobile as to[{first[number]}] and would "
+                    "be sent and billed twice"
+                )
+            elif number:
+                first[number] = position
+        self.check(ok=position >= 0, problem="to: holds nobody")
+        return tuple(first)
+
+    def send_at(self, name: str, value: object, now: datetime) -> str:
+        """Write a time in Taipei, 14 digits; empty for now."""
+        if value is None:
+            return ""
+        if not isinstance(value, datetime) or value.utcoffset() is None:
+            self.found.append(f"{name}: must be a datetime with a time zone, such as TAIPEI")
+            return ""
+        if value < now - _GRACE:
+            self.found.append(f"{name}: is more than 60 s past")
+            return ""
+        try:
+            return value.astimezone(TAIPEI).strftime("%Y%m%d%H%M%S")
+        except OverflowError:
+            self.found.append(f"{name}: is too far away")
+            return ""
+
+    def minutes(self, value: object) -> int:
+        """Write how long delivery is tried, in minutes."""
+        if value is None:
+            return _DEFAULT_MINUTES
+        if not isinstance(value, timedelta) or value < _MINUTE or value % _MINUTE:
+            self.found.append("valid_for: must be a timedelta of whole minutes, one at least")
+            return _DEFAULT_MINUTES
+        return value // _MINUTE
+
+
+def kind(value: object) -> str:
+    """Name a value's class."""
+    return type(value).__name__

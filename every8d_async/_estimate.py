@@ -1,0 +1,83 @@
+"""What a send will probably cost, by the rules that resellers know; pure, and no promise."""
+
+import math
+from decimal import Decimal
+
+from every8d_async._checks import Problems
+from every8d_async._models import Attachment, Estimate
+from every8d_async._requests import KILOBYTE, MMS_BYTES, text_bytes
+
+_LINK = 17  # characters that an event id adds
+_ABROAD = 3  # times the price at home
+
+# (units that fit one message, units of each of several, units of one long message, its points)
+_PLAIN = (160, 153, 765, 5)
+_OTHER = (70, 67, 333, 5)
+
+_MMS_SMALL, _MMS_POINTS, _MMS_LARGE_POINTS = 50 * KILOBYTE, 3, 5
+
+
+def text_units(text: str) -> int:
+    """Count a text's UTF-16 units: characters, but two for an astral one."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def segments(units: int, *, plain: bool) -> int:
+    """Tell into how many messages so many units go; each costs a point at home."""
+    alone, joined, longest, points = _PLAIN if plain else _OTHER
+    whole, rest = divmod(units, longest)
+    if whole and not rest:
+        return whole * points
+    return whole * points + (1 if rest <= alone else math.ceil(rest / joined))
+
+
+def estimate_sms(text: object, to: object, event_id: object) -> Estimate:
+    """
+    Estimate what one text for some people costs.
+
+    Raises:
+        InvalidRequest: The text or the recipients can't be sent to.
+    """
+    problems = Problems()
+    checked = problems.text("text", text, may_be_empty=False)
+    at_home, abroad = _people(problems, to)
+    problems.end("sms.estimate")
+    units = text_units(checked) + (_LINK if event_id is not None else 0)
+    each = segments(units, plain=checked.isascii())
+    return Estimate(units, each, Decimal(each * (at_home + _ABROAD * abroad)))
+
+
+def estimate_mms(attachment: object, text: object, to: object) -> Estimate:
+    """
+    Estimate what an MMS for some people costs: 3 points up to 50 KB, 5 up to 300 KB (§3.2).
+
+    Raises:
+        InvalidRequest: Picture and text are too large, or the recipients can't be sent to.
+    """
+    problems = Problems()
+    checked = problems.text("text", text)
+    at_home, abroad = _people(problems, to)
+    problems.check(ok=not abroad, problem="to: an MMS can't go to a foreign number")
+    size = text_bytes(checked)
+    if isinstance(attachment, Attachment):
+        size += len(attachment.data)
+    else:
+        problems.found.append("attachment: must be an Attachment")
+    problems.check(
+        ok=size <= MMS_BYTES,
+        problem=f"attachment: {size} bytes with the text; an MMS takes {MMS_BYTES}",
+    )
+    problems.end("mms.estimate")
+    each = _MMS_POINTS if size <= _MMS_SMALL else _MMS_LARGE_POINTS
+    return Estimate(size, 1, Decimal(each * at_home))
+
+
+def _people(problems: Problems, to: object) -> tuple[int, int]:
+    """Give how many are at home and abroad; a bare count is taken to be at home."""
+    if isinstance(to, int) and not isinstance(to, bool):
+        problems.positive("to", to)
+        return to, 0
+    given = (to,) if isinstance(to, str) else problems.several("to", to)
+    numbers = [problems.mobile(f"to[{n}]", number) for n, number in enumerate(given or ())]
+    abroad = sum(not number.startswith("+886") for number in numbers)
+    return len(numbers) - abroad, abroad
