@@ -42,7 +42,11 @@ _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}")
 
 _TOKEN = re.compile(r"[\x21-\x7e]{8,4096}")
 
-_STRING_VALUE = re.compile(r'"(?:[^"\\]|\\.)*(?:"(?!\s*:)|$)')
+# What a reply holds may be a token, a name or somebody's text: an excerpt shows its bones alone.
+_KEY_OR_STRING = re.compile(r'("[A-Za-z_]{1,32}"\s*:)|"(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL)
+_BETWEEN_TAGS = re.compile(r"(?<=>)[^<>]+")
+_CELL = re.compile(r"[^\t\r\n]+")
+_LONG_WORD = re.compile(r"[0-9A-Za-z]{20,}")
 _EXCERPT = 160
 
 
@@ -66,11 +70,13 @@ def read_text(body: bytes) -> str:
 
 
 def excerpt(body: bytes) -> str:
-    """Give a reply's beginning for an error: values of JSON strings and long numbers masked."""
-    text = body[: _EXCERPT * 2].decode("utf-8", "replace").strip()
-    if text.startswith(("{", "[")):
-        text = _STRING_VALUE.sub('"…"', text)
-    return mask_numbers(text)[:_EXCERPT]
+    """Give a reply's beginning for an error: names and tags; values, texts and numbers masked."""
+    text = body[: _EXCERPT * 2].decode("utf-8-sig", "replace")
+    if "\t" in text:
+        text = _CELL.sub("…", text)
+    text = _KEY_OR_STRING.sub(lambda found: found[1] or '"…"', text.strip())
+    text = _BETWEEN_TAGS.sub("…", text)
+    return mask_numbers(_LONG_WORD.sub("…", text))[:_EXCERPT]
 
 
 def read_receipt(body: bytes) -> Receipt | Refusal:
@@ -206,7 +212,9 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _json_refusal(plain: dict[str, Any]) -> Refusal:
-    status, message = plain.get("Status", "0"), plain.get("Msg", "")
-    if not isinstance(message, str) or not _WHOLE_NUMBER.fullmatch(str(status)):
-        raise BadReply("Status: must be a whole number, and Msg a text")
-    return Refusal(int(status), message)
+    # A «no» stays one without its reasons: a login that was refused must not be tried again.
+    status, message = str(plain.get("Status")), plain.get("Msg")
+    return Refusal(
+        int(status) if _WHOLE_NUMBER.fullmatch(status) else 0,
+        message if isinstance(message, str) else "",
+    )

@@ -116,9 +116,7 @@ def _mobile(value: object, _type: object = None) -> str:
 
 
 def _whole(value: object, _type: object = None) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
+    if isinstance(value, int | str) and _WHOLE.fullmatch(str(value).strip()):
         return int(value)
     raise ValueError("must be a whole number")
 

@@ -4,6 +4,7 @@ Pages of rows as the gateway writes them, TAB, JSON and XML, read into plain val
 That shape is the JSON one: ``{"SMS_COUNT": …, "DATA": [{"MOBILE": …, …}, …]}``.
 """
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from every8d_async._codecs import read_json, read_refusal, read_text
@@ -24,6 +25,7 @@ _LOG, _ENTRIES, _CODE, _DESCRIPTION = "SMS_LOG", "GET_DELIVERY_STATUS", "CODE", 
 _ENTRIES_COUNT = "GET_DELIVERY_STATUS_COUNT"
 _ROW_TAGS = ("SMS", "MMS")
 _OTHER_SPELLINGS = {"SENT_TIME": "SEND_TIME"}
+_NEGATIVE = re.compile("-[0-9]{1,9}")
 
 
 def read_json_page(body: bytes) -> Plain | Refusal:
@@ -76,7 +78,7 @@ def read_report_xml(body: bytes) -> Plain | Refusal:
         return refusal
     log = _parse_xml(text)
     code = (log.findtext(_CODE) or "0").strip()
-    if code.startswith("-") and code[1:].isdecimal():
+    if _NEGATIVE.fullmatch(code):
         return Refusal(int(code), (log.findtext(_DESCRIPTION) or "").strip())
     return {COUNT: _xml_count(log), ROWS: [_xml_row(row) for row in _xml_rows(log)]}
 

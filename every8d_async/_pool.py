@@ -10,7 +10,7 @@ closes them, since a request on a connection that is just being closed is one of
 import ssl
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import anyio
 import httpx
@@ -129,6 +129,11 @@ class Borrowed:
 def is_transport(value: object) -> bool:
     """Tell whether a value can serve as a transport."""
     return isinstance(value, httpx.AsyncBaseTransport)
+
+
+def in_memory(app: Any) -> Transport:
+    """Give a transport that hands requests to an ASGI application, without sockets."""
+    return httpx.ASGITransport(app=app)
 
 
 def one_connection(

@@ -19,6 +19,7 @@ from every8d_async._models import Attachment, PersonalizedMessage, TemplateRecip
 Kind = TypeVar("Kind", PersonalizedMessage, TemplateRecipient)
 
 TEMPLATE_FIELDS = 5
+_NUMBERS = frozenset(str(n) for n in range(1, TEMPLATE_FIELDS + 1))
 KILOBYTE = 1024
 MMS_BYTES = 300 * KILOBYTE
 _MMS_TEXT = 4000
@@ -156,16 +157,17 @@ def template(
     """Check a template and the fields of many."""
     problems = Problems()
     text = problems.text("template", template, may_be_empty=False)
-    needed = max((int(number) for number in _PLACEHOLDER.findall(text)), default=0)
+    named = set(_PLACEHOLDER.findall(text))
+    needed = max((int(number) for number in named & _NUMBERS), default=0)
     problems.check(
-        ok=needed <= TEMPLATE_FIELDS and "0" not in _PLACEHOLDER.findall(text),
+        ok=named <= _NUMBERS,
         problem=f"template: fields are %field1% to %field{TEMPLATE_FIELDS}%",
     )
     if options.mms:
         _check_mms_text(problems, "template", text)
     checked: list[ParamRecipient] = []
     for name, recipient in _each(problems, "recipients", recipients, TemplateRecipient):
-        fields = _fields(problems, name, recipient.fields, min(needed, TEMPLATE_FIELDS))
+        fields = _fields(problems, name, recipient.fields, needed)
         checked.append(_recipient(problems, name, recipient, fields, options, now()))
     return _param_message(problems, operation, text, checked, options)
 
