@@ -1,5 +1,6 @@
 """The async client for EVERY8D, Taiwan's bulk SMS and MMS gateway (API 2.1)."""
 
+from every8d_async._bulk import BatchOutcome, BulkRun, BulkSummary
 from every8d_async._codes import DeliveryStatus
 from every8d_async._errors import (
     AccessBlocked,
@@ -44,6 +45,9 @@ __all__ = [
     "AccountLocked",
     "Attachment",
     "AuthenticationFailed",
+    "BatchOutcome",
+    "BulkRun",
+    "BulkSummary",
     "CallEvent",
     "CancelRefused",
     "Cancellation",

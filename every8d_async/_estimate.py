@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from every8d_async._checks import Problems
 from every8d_async._models import Attachment, Estimate
-from every8d_async._requests import KILOBYTE, MMS_BYTES, text_bytes
+from every8d_async._requests import KILOBYTE, MMS_BYTES, picture_bytes, text_bytes
 
 _LINK = 17  # characters that an event id adds
 _ABROAD = 3  # times the price at home
@@ -31,6 +31,22 @@ def segments(units: int, *, plain: bool) -> int:
     return whole * points + (1 if rest <= alone else math.ceil(rest / joined))
 
 
+def sms_points(text: str, number: str, event_id: object) -> int:
+    """Estimate what one text costs for one mobile in canonical form."""
+    each = segments(_units(text, event_id), plain=text.isascii())
+    return each if number.startswith("+886") else each * _ABROAD
+
+
+def mms_points(attachment: object, text: str) -> int:
+    """Estimate what one MMS costs (§3.2)."""
+    size = picture_bytes(attachment) + text_bytes(text)
+    return _MMS_POINTS if size <= _MMS_SMALL else _MMS_LARGE_POINTS
+
+
+def _units(text: str, event_id: object) -> int:
+    return text_units(text) + (_LINK if event_id is not None else 0)
+
+
 def estimate_sms(text: object, to: object, event_id: object) -> Estimate:
     """
     Estimate what one text for some people costs.
@@ -42,7 +58,7 @@ def estimate_sms(text: object, to: object, event_id: object) -> Estimate:
     checked = problems.text("text", text, may_be_empty=False)
     at_home, abroad = _people(problems, to)
     problems.end("sms.estimate")
-    units = text_units(checked) + (_LINK if event_id is not None else 0)
+    units = _units(checked, event_id)
     each = segments(units, plain=checked.isascii())
     return Estimate(units, each, Decimal(each * (at_home + _ABROAD * abroad)))
 
@@ -58,18 +74,16 @@ def estimate_mms(attachment: object, text: object, to: object) -> Estimate:
     checked = problems.text("text", text)
     at_home, abroad = _people(problems, to)
     problems.check(ok=not abroad, problem="to: an MMS can't go to a foreign number")
-    size = text_bytes(checked)
-    if isinstance(attachment, Attachment):
-        size += len(attachment.data)
-    else:
-        problems.found.append("attachment: must be an Attachment")
+    problems.check(
+        ok=isinstance(attachment, Attachment), problem="attachment: must be an Attachment"
+    )
+    size = picture_bytes(attachment) + text_bytes(checked)
     problems.check(
         ok=size <= MMS_BYTES,
         problem=f"attachment: {size} bytes with the text; an MMS takes {MMS_BYTES}",
     )
     problems.end("mms.estimate")
-    each = _MMS_POINTS if size <= _MMS_SMALL else _MMS_LARGE_POINTS
-    return Estimate(size, 1, Decimal(each * at_home))
+    return Estimate(size, 1, Decimal(mms_points(attachment, checked) * at_home))
 
 
 def _people(problems: Problems, to: object) -> tuple[int, int]:

@@ -7,7 +7,7 @@ mobile with a comma or a line end in it would add recipients.
 
 import re
 from base64 import b64encode
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -113,20 +113,33 @@ def text_message(
 ) -> TextMessage:
     """Check one text for many."""
     problems = Problems()
-    message = TextMessage(
-        text=problems.text("text", text, may_be_empty=options.mms),
-        mobiles=problems.mobiles(to),
-        subject=_subject(problems, options),
-        send_at=problems.send_at("send_at", send_at, now()),
-        minutes=problems.minutes(options.valid_for),
-        event_id=_event_id(problems, options),
-        picture=_picture(problems, options, [text]),
-    )
+    message = shared_text(problems, text, problems.mobiles(to), options, send_at, now())
     if options.mms:
-        _check_mms_text(problems, "text", message.text)
         for position, number in enumerate(message.mobiles):
             _check_mms_mobile(problems, f"to[{position}]", number)
     problems.end(operation)
+    return message
+
+
+def shared_text(
+    problems: Problems,
+    text: object,
+    mobiles: tuple[str, ...],
+    options: Options,
+    send_at: object,
+    now: datetime,
+) -> TextMessage:
+    """Check what all recipients of one text share."""
+    message = TextMessage(
+        text=problems.text("text", text, may_be_empty=options.mms),
+        mobiles=mobiles,
+        subject=_subject(problems, options),
+        send_at=problems.send_at("send_at", send_at, now),
+        minutes=problems.minutes(options.valid_for),
+        event_id=_event_id(problems, options),
+        picture=_picture(problems, options),
+    )
+    _check_mms_text(problems, "text", message.text, options)
     return message
 
 
@@ -138,13 +151,12 @@ def personalized(
 ) -> ParamMessage:
     """Check own texts for many."""
     problems = Problems()
-    recipients: list[ParamRecipient] = []
-    for name, message in _each(problems, "messages", messages, PersonalizedMessage):
-        text = problems.text(f"{name}.text", message.text, may_be_empty=options.mms)
-        if options.mms:
-            _check_mms_text(problems, f"{name}.text", text)
-        recipients.append(_recipient(problems, name, message, text, options, now()))
-    return _param_message(problems, operation, None, recipients, options)
+    recipients = [
+        own_text(problems, name, message, options, now())
+        for name, message in _each(problems, "messages", messages, PersonalizedMessage)
+    ]
+    _check_references(problems, recipients)
+    return param_message(problems, operation, None, recipients, options)
 
 
 def template(
@@ -156,20 +168,81 @@ def template(
 ) -> ParamMessage:
     """Check a template and the fields of many."""
     problems = Problems()
-    text = problems.text("template", template, may_be_empty=False)
-    named = set(_PLACEHOLDER.findall(text))
-    needed = max((int(number) for number in named & _NUMBERS), default=0)
+    form = Template.checked(problems, template)
+    checked = [
+        own_fields(problems, name, recipient, form, options, now())
+        for name, recipient in _each(problems, "recipients", recipients, TemplateRecipient)
+    ]
+    _check_references(problems, checked)
+    return param_message(problems, operation, form.text, checked, options)
+
+
+def own_text(
+    problems: Problems,
+    name: str,
+    message: PersonalizedMessage,
+    options: Options,
+    now: datetime,
+) -> ParamRecipient:
+    """Check one person's own text."""
+    text = problems.text(f"{name}.text", message.text, may_be_empty=options.mms)
+    _check_mms_text(problems, f"{name}.text", text, options)
+    return _recipient(problems, name, message, text, options, now)
+
+
+def own_fields(
+    problems: Problems,
+    name: str,
+    recipient: TemplateRecipient,
+    form: "Template",
+    options: Options,
+    now: datetime,
+) -> ParamRecipient:
+    """Check one person's fields for a template."""
+    given = list(problems.several(f"{name}.fields", recipient.fields) or ())
+    fields = [problems.text(f"{name}.fields[{n}]", each) for n, each in enumerate(given)]
+    for position, each in enumerate(fields):
+        problems.check(ok="|" not in each, problem=f"{name}.fields[{position}]: can't hold |")
+    if len(fields) < form.needed:
+        problems.found.append(
+            f"{name}.fields: has {len(fields)} of the {form.needed} that the template names"
+        )
     problems.check(
-        ok=named <= _NUMBERS,
-        problem=f"template: fields are %field1% to %field{TEMPLATE_FIELDS}%",
+        ok=len(fields) <= TEMPLATE_FIELDS,
+        problem=f"{name}.fields: has {len(fields)}, more than {TEMPLATE_FIELDS}",
     )
-    if options.mms:
-        _check_mms_text(problems, "template", text)
-    checked: list[ParamRecipient] = []
-    for name, recipient in _each(problems, "recipients", recipients, TemplateRecipient):
-        fields = _fields(problems, name, recipient.fields, needed)
-        checked.append(_recipient(problems, name, recipient, fields, options, now()))
-    return _param_message(problems, operation, text, checked, options)
+    _check_mms_text(problems, f"{name}.fields", form.filled(fields), options)
+    # Five fields, so four separators: fewer would shift what follows.
+    param = "|".join([*fields, *[""] * (TEMPLATE_FIELDS - len(fields))])
+    return _recipient(problems, name, recipient, param, options, now)
+
+
+@frozen
+class Template:
+    """A text with ``%field1%`` to ``%field5%`` where each person's fields stand."""
+
+    text: str = field(repr=False)
+    needed: int
+
+    @classmethod
+    def checked(cls, problems: Problems, value: object) -> "Template":
+        """Check a template; `needed` is the highest field that it names."""
+        text = problems.text("template", value, may_be_empty=False)
+        named = [int(number) for number in _PLACEHOLDER.findall(text)]
+        problems.check(
+            ok=all(1 <= number <= TEMPLATE_FIELDS for number in named),
+            problem=f"template: fields are %field1% to %field{TEMPLATE_FIELDS}%",
+        )
+        return cls(text, max(named, default=0))
+
+    def filled(self, fields: Sequence[str]) -> str:
+        """Write the text as a person reads it."""
+
+        def of(found: re.Match[str]) -> str:
+            position = int(found[1]) - 1
+            return fields[position] if 0 <= position < len(fields) else ""
+
+        return _PLACEHOLDER.sub(of, self.text)
 
 
 def batch(operation: str, batch_id: object) -> str:
@@ -246,28 +319,7 @@ def _recipient(
     )
 
 
-def _fields(problems: Problems, name: str, fields: object, needed: int) -> str:
-    """Write five fields with four separators: fewer would shift what follows."""
-    given = list(problems.several(f"{name}.fields", fields) or ())
-    texts = [problems.text(f"{name}.fields[{n}]", field) for n, field in enumerate(given)]
-    for position, text in enumerate(texts):
-        problems.check(ok="|" not in text, problem=f"{name}.fields[{position}]: can't hold |")
-    problems.check(
-        ok=needed <= len(texts) <= TEMPLATE_FIELDS,
-        problem=f"{name}.fields: has {len(texts)} of the {needed} that the template names"
-        if len(texts) < needed
-        else f"{name}.fields: has {len(texts)}, more than {TEMPLATE_FIELDS}",
-    )
-    return "|".join([*texts, *[""] * (TEMPLATE_FIELDS - len(texts))])
-
-
-def _param_message(
-    problems: Problems,
-    operation: str,
-    template: str | None,
-    recipients: list[ParamRecipient],
-    options: Options,
-) -> ParamMessage:
+def _check_references(problems: Problems, recipients: Sequence[ParamRecipient]) -> None:
     first: dict[str, int] = {}
     for position, recipient in enumerate(recipients):
         if recipient.reference:
@@ -277,14 +329,23 @@ def _param_message(
                 problem=f"reference of recipient {position} is the same as of recipient {other}; "
                 "it must be unique in a request",
             )
-    texts = [template or "", *(recipient.param for recipient in recipients)]
+
+
+def param_message(
+    problems: Problems,
+    operation: str,
+    template: str | None,
+    recipients: Sequence[ParamRecipient],
+    options: Options,
+) -> ParamMessage:
+    """Check what all recipients share, and put the request together."""
     message = ParamMessage(
         template=template,
         recipients=tuple(recipients),
         subject=_subject(problems, options),
         minutes=problems.minutes(options.valid_for),
         event_id=_event_id(problems, options),
-        picture=_picture(problems, options, texts),
+        picture=_picture(problems, options),
     )
     problems.end(operation)
     return message
@@ -305,10 +366,18 @@ def _subject(problems: Problems, options: Options) -> str:
     return subject
 
 
-def _check_mms_text(problems: Problems, name: str, text: str) -> None:
+def _check_mms_text(problems: Problems, name: str, text: str, options: Options) -> None:
+    """Check a text that goes out with a picture: its length, and the size of both."""
+    if not options.mms:
+        return
     problems.check(
         ok=len(text) <= _MMS_TEXT,
         problem=f"{name}: has {len(text)} characters; an MMS takes {_MMS_TEXT}",
+    )
+    size = picture_bytes(options.attachment) + text_bytes(text)
+    problems.check(
+        ok=size <= MMS_BYTES,
+        problem=f"{name}: has {size} bytes with the picture; an MMS takes {MMS_BYTES}",
     )
 
 
@@ -319,8 +388,7 @@ def _check_mms_mobile(problems: Problems, name: str, number: str) -> None:
     )
 
 
-def _picture(problems: Problems, options: Options, texts: Iterable[object]) -> Picture | None:
-    """Check an MMS's picture, with the longest text that goes out beside it."""
+def _picture(problems: Problems, options: Options) -> Picture | None:
     if not options.mms:
         return None
     attachment = options.attachment
@@ -332,15 +400,15 @@ def _picture(problems: Problems, options: Options, texts: Iterable[object]) -> P
         problems.found.append(f"attachment: its type must be one of {', '.join(_SIGNATURES)}")
     elif not attachment.data.startswith(signatures):
         problems.found.append(f"attachment: its data is no {attachment.type} picture")
-    longest = max(text_bytes(text) for text in texts)
-    problems.check(
-        ok=len(attachment.data) + longest <= MMS_BYTES,
-        problem=f"attachment: picture and text have {len(attachment.data) + longest} bytes; "
-        f"an MMS takes {MMS_BYTES}",
-    )
     return Picture(b64encode(attachment.data).decode("ascii"), attachment.type)
 
 
-def text_bytes(text: object) -> int:
-    """Give a text's size on the wire; 0 for what is no text."""
-    return len(text.encode("utf-8", "replace")) if isinstance(text, str) else 0
+def picture_bytes(attachment: object) -> int:
+    """Give a picture's size; 0 for what is none."""
+    data = attachment.data if isinstance(attachment, Attachment) else b""
+    return len(data) if isinstance(data, bytes) else 0
+
+
+def text_bytes(text: str) -> int:
+    """Give a text's size on the wire."""
+    return len(text.encode("utf-8", "replace"))

@@ -1,11 +1,13 @@
 """What a session offers for SMS and MMS; each method checks its arguments and makes one call."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from decimal import Decimal
+from typing import Any, TypeVar
 
 from every8d_async import _endpoints as endpoints
 from every8d_async import _requests as requests
+from every8d_async._bulk import BulkRun, BulkSummary
 from every8d_async._convert import ReportPage
 from every8d_async._endpoints import Endpoint
 from every8d_async._estimate import estimate_mms, estimate_sms
@@ -23,23 +25,15 @@ from every8d_async._models import (
     TemplateRecipient,
 )
 from every8d_async._paging import Pager
+from every8d_async._plans import Caller, Limits, broadcast_plan, personal_plan
 from every8d_async._requests import Options, PageQuery
 from every8d_async._watch import Watch
 
-Args = TypeVar("Args")
-Result = TypeVar("Result")
 Row = TypeVar("Row")
+Bulk = Iterable[Row] | AsyncIterable[Row]
 
 _EVERY = timedelta(seconds=30)
 _TIMEOUT = timedelta(hours=26)
-
-
-class Caller(Protocol):
-    """Makes a call: the session's way to the gateway."""
-
-    async def __call__(self, endpoint: Endpoint[Args, Result], args: Args) -> Result:
-        """Make the call, or raise what `_errors` says."""
-        ...
 
 
 class _Batches:
@@ -310,6 +304,97 @@ class Sms(_Batches):
         message = requests.template(endpoint.operation, template, recipients, options)
         return await self._call(endpoint, message)
 
+    def send_bulk(
+        self,
+        messages: Bulk[PersonalizedMessage] | Bulk[TemplateRecipient],
+        *,
+        template: str | None = None,
+        subject: str = "",
+        valid_for: timedelta | None = None,
+        event_id: str | None = None,
+        batch_size: int = 500,
+        max_in_flight: int = 8,
+        max_points: Decimal | float | None = None,
+        max_recipients: int | None = None,
+        progress: Callable[[BulkSummary], None] | None = None,
+    ) -> BulkRun[Any]:
+        """
+        Send each of very many people a text of their own, streamed (§2.3, §2.4).
+
+        ::
+
+            async with session.sms.send_bulk(messages) as run:
+                async for outcome in run: ...
+
+        A failed batch is a row, not an exception; input that can't be sent is a row of its own.
+        A batch that may have gone out is never repeated. See `BulkRun`.
+
+        Args:
+            messages: Any iterable or async iterable, read as it is needed; `PersonalizedMessage`,
+                or `TemplateRecipient` with `template`.
+            template: As for `send_template`, or None.
+            subject: As for `send`.
+            valid_for: As for `send`.
+            event_id: As for `send`.
+            batch_size: Recipients in a request; the gateway's makers advise 500 to 2,000.
+            max_in_flight: Requests at once.
+            max_points: Pause before the batch that would cross so many points, by our estimate.
+            max_recipients: Pause before the batch that would cross so many recipients.
+            progress: Hears the summary after each batch, in the event loop; it must be quick.
+
+        Raises:
+            InvalidRequest: An option is wrong; what is wrong with one message is its row.
+        """
+        endpoint = endpoints.SEND_PERSONALIZED if template is None else endpoints.SEND_TEMPLATE
+        options = Options(subject, valid_for, event_id)
+        limits = Limits(batch_size, max_in_flight, max_points, max_recipients, progress)
+        plan = personal_plan("sms.send_bulk", self._call, endpoint, template, options, limits)
+        return BulkRun(messages, plan)
+
+    def broadcast(
+        self,
+        text: str,
+        to: str | Bulk[str],
+        *,
+        subject: str = "",
+        send_at: datetime | None = None,
+        valid_for: timedelta | None = None,
+        event_id: str | None = None,
+        filtered: bool = False,
+        batch_size: int = 500,
+        max_in_flight: int = 8,
+        max_points: Decimal | float | None = None,
+        max_recipients: int | None = None,
+        progress: Callable[[BulkSummary], None] | None = None,
+    ) -> BulkRun[str]:
+        """
+        Send one text to very many people, streamed (§2.2, §2.5).
+
+        As `send_bulk`; each outcome's `messages` holds the mobiles as they were given.
+
+        Args:
+            text: As for `send`.
+            to: Any iterable or async iterable of mobiles, read as it is needed.
+            subject: As for `send`.
+            send_at: As for `send`.
+            valid_for: As for `send`.
+            event_id: As for `send`.
+            filtered: Leave out who had the same text in the last 24 hours, as `send_filtered`.
+            batch_size: Recipients in a request; the gateway's makers advise 500 to 2,000.
+            max_in_flight: Requests at once.
+            max_points: Pause before the batch that would cross so many points, by our estimate.
+            max_recipients: Pause before the batch that would cross so many recipients.
+            progress: Hears the summary after each batch, in the event loop; it must be quick.
+
+        Raises:
+            InvalidRequest: An option is wrong; a bad mobile is its row.
+        """
+        endpoint = endpoints.SEND_FILTERED if filtered else endpoints.SEND_SMS
+        options = Options(subject, valid_for, event_id)
+        limits = Limits(batch_size, max_in_flight, max_points, max_recipients, progress)
+        plan = broadcast_plan("sms.broadcast", self._call, endpoint, text, send_at, options, limits)
+        return BulkRun((to,) if isinstance(to, str) else to, plan)
+
     def replies(
         self,
         batch_id: str,
@@ -452,6 +537,50 @@ class Mms(_Batches):
         options = Options(subject, valid_for, event_id, attachment, mms=True)
         message = requests.template(endpoint.operation, template, recipients, options)
         return await self._call(endpoint, message)
+
+    def send_bulk(
+        self,
+        messages: Bulk[PersonalizedMessage] | Bulk[TemplateRecipient],
+        attachment: Attachment,
+        *,
+        subject: str,
+        template: str | None = None,
+        valid_for: timedelta | None = None,
+        event_id: str | None = None,
+        batch_size: int = 500,
+        max_in_flight: int = 8,
+        max_points: Decimal | float | None = None,
+        max_recipients: int | None = None,
+        progress: Callable[[BulkSummary], None] | None = None,
+    ) -> BulkRun[Any]:
+        """
+        Send each of very many people one picture and a text of their own, streamed (§3.4, §3.5).
+
+        As `Sms.send_bulk`.
+
+        Args:
+            messages: As for `Sms.send_bulk`.
+            attachment: As for `send`.
+            subject: As for `send`.
+            template: As for `Sms.send_template`, or None.
+            valid_for: As for `send`.
+            event_id: As for `send`.
+            batch_size: Recipients in a request; the gateway's makers advise 500 to 2,000.
+            max_in_flight: Requests at once.
+            max_points: Pause before the batch that would cross so many points, by our estimate.
+            max_recipients: Pause before the batch that would cross so many recipients.
+            progress: Hears the summary after each batch, in the event loop; it must be quick.
+
+        Raises:
+            InvalidRequest: An option is wrong; what is wrong with one message is its row.
+        """
+        endpoint = (
+            endpoints.SEND_MMS_PERSONALIZED if template is None else endpoints.SEND_MMS_TEMPLATE
+        )
+        options = Options(subject, valid_for, event_id, attachment, mms=True)
+        limits = Limits(batch_size, max_in_flight, max_points, max_recipients, progress)
+        plan = personal_plan("mms.send_bulk", self._call, endpoint, template, options, limits)
+        return BulkRun(messages, plan)
 
     def estimate(
         self, attachment: Attachment, text: str = "", to: int | str | Iterable[str] = 1
