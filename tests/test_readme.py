@@ -30,15 +30,16 @@ def gateway() -> Generator[None]:
     simulator = Simulator(accounts=[Account(uid="uid", password="password")])
     with respx.mock(assert_all_called=False) as router:
         router.route(host="new.e8d.tw").mock(side_effect=ASGIHandler(simulator))
+        router.route(host="127.0.0.1").pass_through()
         yield
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("block", blocks("python"), ids=lambda block: block.splitlines()[0][:60])
-async def test_python_block_runs(block: str) -> None:
+async def test_python_block_runs(block: str, request: pytest.FixtureRequest) -> None:
     """Each Python block of README.md runs as it stands, with what its text has introduced."""
     names: dict[str, Any] = {name: getattr(every8d_async, name) for name in every8d_async.__all__}
-    names["respx"] = respx
+    names |= {"respx": respx, "pytest": pytest}
     code = compile(block, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     with gateway():
         async with Every8DSession("uid", "password") as session:
@@ -49,7 +50,7 @@ async def test_python_block_runs(block: str) -> None:
                 await pending
     # A block may show a test, which brings its own mocks.
     for test in [value for name, value in names.items() if name.startswith("test_")]:
-        await test()
+        await test(*map(request.getfixturevalue, inspect.signature(test).parameters))
 
 
 def test_first_blocks_are_the_two_commands() -> None:
