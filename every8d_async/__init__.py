@@ -35,6 +35,7 @@ from every8d_async._models import (
 from every8d_async._options import CallEvent, RateLimit, RetryPolicy, Timeout
 from every8d_async._paging import Pager
 from every8d_async._session import Every8DSession
+from every8d_async._stores import FileTokenStore
 from every8d_async._tokens import MemoryTokenStore, StoredRefusal, StoredToken, TokenStore
 from every8d_async._version import __version__
 from every8d_async._watch import Watch
@@ -56,6 +57,7 @@ __all__ = [
     "Estimate",
     "Every8DError",
     "Every8DSession",
+    "FileTokenStore",
     "FilteredReceipt",
     "GatewayRefused",
     "GatewayUnavailable",

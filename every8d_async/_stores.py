@@ -1,0 +1,144 @@
+"""A token store in a file, for several processes of one machine that share an account."""
+
+import json
+import logging
+import math
+import os
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import mkstemp
+from typing import Any, cast
+
+import anyio
+import anyio.to_thread
+
+from every8d_async._tokens import StoredRefusal, StoredToken
+
+if sys.platform == "win32":  # pragma: no cover - the other branch is covered where it runs
+    import msvcrt
+
+    def _try_lock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _try_lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+_LOG = logging.getLogger("every8d_async")
+
+_OWNER_ONLY = 0o600
+_POLL = 0.05  # seconds between two tries for the lock
+
+Kept = StoredToken | StoredRefusal
+
+
+class FileTokenStore:
+    """
+    Keeps tokens and refused logins in a file that only its owner can read (mode 0600).
+
+    Sessions of any number of processes may share it: they make one login together, and a process
+    that restarts neither logs in anew nor repeats a login that was just refused. A lock beside the
+    file (its name with ``.lock``) keeps logins apart; it ends with its process. What is in the file
+    but can't be read is passed over with a warning, since a send should not wait for it.
+
+    Args:
+        path: The file; it is made when it is needed, its folder is not.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(path)
+        self._lock_path = self._path.with_name(self._path.name + ".lock")
+
+    async def load(self, key: str) -> Kept | None:
+        """Give what was saved last, or None."""
+        return await anyio.to_thread.run_sync(lambda: _value_of(self._read().get(key)))
+
+    async def save(self, key: str, token: Kept) -> None:
+        """Keep a token or a refusal in place of what was there."""
+        await anyio.to_thread.run_sync(lambda: self._write(self._read() | {key: _plain(token)}))
+
+    async def discard(self, key: str, token: str) -> None:
+        """Forget a token that is dead; a newer one stays."""
+
+        def discard() -> None:
+            kept = self._read()
+            value = _value_of(kept.get(key))
+            if isinstance(value, StoredToken) and value.value == token:
+                del kept[key]
+                self._write(kept)
+
+        async with self.lock(key):
+            await anyio.to_thread.run_sync(discard)
+
+    @asynccontextmanager
+    async def lock(self, key: str) -> AsyncGenerator[None]:  # noqa: ARG002 - one lock for all keys
+        """Hold off every other login on this file, in any process."""
+        descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, _OWNER_ONLY)
+        try:
+            # Tried again and again rather than waited for in a thread: that could not be cancelled.
+            while not _locked(descriptor):  # noqa: ASYNC110 - nobody tells of a file lock
+                await anyio.sleep(_POLL)
+            yield
+        finally:
+            os.close(descriptor)  # which also lets go of the lock
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            kept = json.loads(self._path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except ValueError:
+            kept = None
+        if isinstance(kept, dict):
+            return cast("dict[str, Any]", kept)
+        _LOG.warning("the token file %s can't be read; it will be written anew", self._path.name)
+        return {}
+
+    def _write(self, kept: dict[str, Any]) -> None:
+        descriptor, fresh = mkstemp(dir=self._path.parent, prefix=self._path.name)  # mode 0600
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(kept, file)
+        Path(fresh).replace(self._path)  # whole or not at all: readers hold no lock
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        _try_lock(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+def _plain(token: Kept) -> dict[str, Any]:
+    if isinstance(token, StoredToken):
+        return {
+            "token": token.value,
+            "issued_at": token.issued_at,
+            "expires_at": token.expires_at,
+        }
+    # JSON knows no infinity: a refusal that stands for ever has no end.
+    return {
+        "code": token.code,
+        "message": token.message,
+        "at": token.at,
+        "until": None if math.isinf(token.until) else token.until,
+        "streak": token.streak,
+    }
+
+
+def _value_of(plain: Any) -> Kept | None:
+    try:
+        match plain:
+            case {"token": str(value), "issued_at": issued_at, "expires_at": expires_at}:
+                return StoredToken(value, float(issued_at), float(expires_at))
+            case {"code": code, "message": str(message), "at": at, "until": until, "streak": n}:
+                end = math.inf if until is None else float(until)
+                return StoredRefusal(int(code), message, float(at), end, int(n))
+            case _:
+                return None
+    except (TypeError, ValueError):
+        return None
