@@ -20,9 +20,10 @@ T = TypeVar("T")
 
 
 def _running_trio() -> Any:
-    """Give the trio module if trio runs this task (also as a guest of asyncio), else None."""
+    """Give the trio module if trio runs this task, else None."""
     trio = sys.modules.get("trio")
-    return trio if trio is not None and trio.lowlevel.in_trio_run() else None
+    # Not `in_trio_run`: that is true in the tasks of an asyncio loop with trio as its guest, too.
+    return trio if trio is not None and trio.lowlevel.in_trio_task() else None
 
 
 def current_loop() -> object:
@@ -66,6 +67,11 @@ class Home:
             )
 
 
+def closed_meanwhile() -> SessionMisuse:
+    """Make the error of who waits for something that the closing of the session ended."""
+    return SessionMisuse("the session was closed meanwhile. Nothing was sent.")
+
+
 class Job(Generic[T]):
     """
     One piece of work in a task of its own, awaited by any number of callers.
@@ -79,25 +85,37 @@ class Job(Generic[T]):
         self._scope = anyio.CancelScope()
         self._done = anyio.Event()
         self._result: list[T] = []
-        self._error: BaseException = SessionMisuse(
-            "the session was closed meanwhile. Nothing was sent."
-        )
-        trio = _running_trio()
-        if trio:
-            trio.lowlevel.spawn_system_task(self._run, name="every8d_async job")
+        self._error: BaseException = closed_meanwhile()
+        self._trio = _running_trio()
+        if self._trio:
+            self._trio.lowlevel.spawn_system_task(self._run, name="every8d_async job")
         else:
             # Kept, since the loop itself holds its tasks weakly.
             self._task = asyncio.get_running_loop().create_task(
                 self._run(), name="every8d_async job"
             )
 
+    @property
+    def is_over(self) -> bool:
+        """Tell whether the work has ended."""
+        return self._done.is_set()
+
     async def _run(self) -> None:
         try:
             with self._scope:
                 self._result.append(await self._work())
-        # A trio system task must never raise; here a bug is the waiters' to raise.
-        except Exception as error:  # noqa: BLE001
-            self._error = error
+        except anyio.get_cancelled_exc_class():
+            raise  # the loop ends
+        except Every8DError as error:
+            self._error = copy(error)
+            # Its frames lead back to it: without them it is gone at once, with all that they hold.
+            error.__traceback__ = None
+        except BaseException as error:
+            self._error = error  # a bug: the waiters' to raise
+            # To trio an exception out of a system task is a crash; to asyncio these two are a
+            # wish to stop, which nobody may be waiting for here.
+            if not self._trio and isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
         finally:
             self._done.set()
 

@@ -4,7 +4,7 @@ import math
 
 import anyio
 
-from every8d_async._options import RateLimit
+from every8d_async._options import RateLimit, SharedRateLimit
 from every8d_async._wire import HELD, SLOT, WireFailure
 
 
@@ -16,17 +16,19 @@ class Pace:
     only a request that really goes moves it, so a caller that gives up takes nobody's turn.
     """
 
-    def __init__(self, limit: RateLimit | None) -> None:
-        self._interval = limit.per / limit.requests if limit else 0.0
-        burst = (
-            max(1, math.ceil(limit.requests if limit.burst is None else limit.burst))
-            if limit
-            else 1
-        )
-        self._ahead = self._interval * (burst - 1)
+    def __init__(self, limit: RateLimit | SharedRateLimit | None) -> None:
+        local = limit if isinstance(limit, RateLimit) else None
+        self._shared = None if isinstance(limit, RateLimit) else limit
+        self._interval = local.interval if local else 0.0
+        self._ahead = local.ahead if local else 0.0
         self._even = -math.inf
         self._held_until = -math.inf
         self._turn = anyio.Lock(fast_acquire=True)
+
+    @property
+    def is_held(self) -> bool:
+        """Tell whether the gateway's word holds everything back."""
+        return anyio.current_time() < self._held_until
 
     def hold(self, seconds: float) -> None:
         """Let nothing go for so long: the gateway asked for it."""
@@ -34,13 +36,27 @@ class Pace:
 
     async def wait(self, deadline: float) -> WireFailure | None:
         """Wait for a turn; where it would come after the deadline, say so at once."""
-        now = anyio.current_time()
-        if not self._interval and now >= self._held_until:
+        if not self._interval and self._shared is None and not self.is_held:
             return None
         with anyio.CancelScope(deadline=deadline):
             async with self._turn:
-                return await self._take_turn(deadline)
+                if self._shared is None:
+                    return await self._take_turn(deadline)
+                return await self._take_shared_turn(self._shared, deadline)
         return WireFailure(left=False, phase=SLOT, cause="deadline")
+
+    async def _take_shared_turn(
+        self, shared: SharedRateLimit, deadline: float
+    ) -> WireFailure | None:
+        while (failure := await self._take_turn(deadline)) is None:
+            wait = await shared.take(deadline - anyio.current_time())
+            if wait is None:
+                return WireFailure(left=False, phase=SLOT, cause="deadline")
+            await anyio.sleep(wait)
+            # A turn that came while the gateway held us back is lost: it may be another's by now.
+            if not self.is_held:
+                return None
+        return failure
 
     async def _take_turn(self, deadline: float) -> WireFailure | None:
         while True:

@@ -27,12 +27,8 @@ class Slots(Protocol):
         """Wait for a free slot, and take it."""
         ...
 
-    def give(self, slot: Transport) -> None:
-        """Give back a slot whose exchange ended well."""
-        ...
-
-    async def scrap(self, slot: Transport) -> None:
-        """Give back a slot whose exchange failed or was cancelled."""
+    async def give(self, slot: Transport, *, sound: bool) -> None:
+        """Give back a slot; it is not `sound` where its exchange failed or was cancelled."""
         ...
 
     async def aclose(self) -> None:
@@ -58,24 +54,21 @@ class Pool:
         await self._free.acquire()
         try:
             await self._sweep()
+            return self._idle.pop()[0] if self._idle else self._make()
         except BaseException:
             self._free.release()
             raise
-        return self._idle.pop()[0] if self._idle else self._make()
 
-    def give(self, slot: Transport) -> None:
-        """Give back a slot whose exchange ended well."""
-        if self._closed:
-            self._scrapped.append(slot)
-        else:
-            self._idle.append((slot, anyio.current_time()))
-        self._free.release()
-
-    async def scrap(self, slot: Transport) -> None:
-        """Close a slot whose exchange failed or was cancelled; a new one may take its place."""
-        self._scrapped.append(slot)
-        self._free.release()
-        await self._bury()
+    async def give(self, slot: Transport, *, sound: bool) -> None:
+        """Keep a sound slot for the next one; close any other: a new one will take its place."""
+        try:
+            if sound and not self._closed:
+                self._idle.append((slot, anyio.current_time()))
+            else:
+                self._scrapped.append(slot)
+                await self._bury()
+        finally:
+            self._free.release()
 
     async def aclose(self) -> None:
         """Close what is idle, and let nothing be kept from now on."""
@@ -107,23 +100,47 @@ class Borrowed:
     def __init__(self, transport: Transport, size: int) -> None:
         self._transport = transport
         self._free = anyio.Semaphore(size, fast_acquire=True)
+        self._closed = False
 
     async def take(self) -> Transport:
         """Wait for a turn."""
         await self._free.acquire()
         return self._transport
 
-    def give(self, slot: Transport) -> None:  # noqa: ARG002 - there is but one
-        """Let the next one take its turn."""
+    async def give(self, slot: Transport, *, sound: bool) -> None:  # noqa: ARG002 - there is but one
+        """Let the next one take its turn: what is not ours is not replaced."""
         self._free.release()
 
-    async def scrap(self, slot: Transport) -> None:
-        """Let the next one take its turn: what is not ours is not replaced."""
-        self.give(slot)
+    async def aclose(self) -> None:
+        """Close the transport, once."""
+        if not self._closed:
+            self._closed = True
+            await self._transport.aclose()
+
+
+class _Tracked(Transport):
+    """
+    A transport of one connection that closes it also where its TLS handshake was cancelled.
+
+    httpcore forgets such a connection, which then stays open until the garbage collector comes by.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._stream: Any = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        request.extensions["trace"] = self._note
+        return await self._transport.handle_async_request(request)
+
+    async def _note(self, event: str, info: dict[str, Any]) -> None:
+        if event.endswith(".connect_tcp.complete"):
+            self._stream = info["return_value"]
 
     async def aclose(self) -> None:
-        """Close the transport."""
         await self._transport.aclose()
+        if self._stream is not None:
+            await self._stream.aclose()
 
 
 def is_transport(value: object) -> bool:
@@ -141,15 +158,15 @@ def one_connection(
 ) -> Callable[[], Transport]:
     """Give a maker of transports with one connection each, all with the same TLS settings."""
     shared: list[ssl.SSLContext] = [] if ssl_context is None else [ssl_context]
+    tls = https or (proxy or "").startswith("https:")
 
     def make() -> Transport:
         if not shared:
             # Loading certificates takes some 30 ms, so it is done once, and for https alone.
-            tls = https or (proxy or "").startswith("https:")
             shared.append(
                 httpx.create_ssl_context() if tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             )
-        return httpx.AsyncHTTPTransport(
+        transport = httpx.AsyncHTTPTransport(
             verify=shared[0],
             trust_env=False,
             http2=False,
@@ -158,6 +175,7 @@ def one_connection(
             ),
             proxy=None if proxy is None else httpx.Proxy(proxy, ssl_context=_tls_of(proxy, shared)),
         )
+        return _Tracked(transport) if tls else transport
 
     return make
 

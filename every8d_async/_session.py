@@ -4,7 +4,7 @@ import logging
 import os
 import ssl
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from datetime import timedelta
 from decimal import Decimal
 from random import random
@@ -25,9 +25,16 @@ from every8d_async._errors import (
     SessionMisuse,
 )
 from every8d_async._flow import Auth, Command, Hold, Login, Send, Sleep, Suspect, TokenMode, call
+from every8d_async._lenient import LenientStore
 from every8d_async._loop import Home
 from every8d_async._models import Receipt
-from every8d_async._options import CallEvent, RateLimit, RetryPolicy, Timeout
+from every8d_async._options import (
+    CallEvent,
+    RateLimit,
+    RetryPolicy,
+    SharedRateLimit,
+    Timeout,
+)
 from every8d_async._pace import Pace
 from every8d_async._pool import Borrowed, Pool, Transport, one_connection
 from every8d_async._requests import PageQuery
@@ -58,7 +65,7 @@ class SessionOptions(TypedDict, total=False):
     max_connections: int
     timeout: Timeout
     retry: RetryPolicy
-    rate_limit: RateLimit | None
+    rate_limit: RateLimit | SharedRateLimit | None
     transport: Transport | None
     proxy: str | None
     ssl_context: ssl.SSLContext | None
@@ -76,8 +83,9 @@ class _Run:
     deadline: float
     since: int = 0
     attempts: int = 0
-    lost: bool = False  # a send had left when it was cut
+    left: bool = False  # a send has left, and nobody knows what became of it
     paced: bool = True
+    leaving: Callable[[], Awaitable[None]] | None = None
 
 
 class Every8DSession:
@@ -106,7 +114,7 @@ class Every8DSession:
         max_connections: The most connections at once; more callers than that wait their turn.
         timeout: Time limits, in seconds.
         retry: How queries are tried again. A send that may have left is never sent again.
-        rate_limit: The most requests in a time.
+        rate_limit: The most requests in a time; one that is shared with other processes will do.
         transport: An httpx transport to use instead of the session's own pool; `aclose` closes it.
         proxy: A proxy's address. Proxies of the environment are not read.
         ssl_context: TLS settings of your own.
@@ -132,7 +140,7 @@ class Every8DSession:
         max_connections: int = 16,
         timeout: Timeout = Timeout(),  # noqa: B008 - frozen
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
-        rate_limit: RateLimit | None = None,
+        rate_limit: RateLimit | SharedRateLimit | None = None,
         transport: Transport | None = None,
         proxy: str | None = None,
         ssl_context: ssl.SSLContext | None = None,
@@ -169,7 +177,7 @@ class Every8DSession:
             login=self._log_in,
             check=self._ask,
             lifetime=token_lifetime.total_seconds(),
-            store=token_store or MemoryTokenStore(),
+            store=MemoryTokenStore() if token_store is None else LenientStore(token_store),
             key=f"{self._settings.site} {uid}",
             clock=time.time,
             random=random,
@@ -177,8 +185,7 @@ class Every8DSession:
         self._in_flight = 0
         self._idle: anyio.Event | None = None
         self._closing = False
-        self._releasing = anyio.Lock()
-        self._released = False
+        self._ended: anyio.Event | None = None
         self.sms = Sms(self._call)
         self.mms = Mms(self._call)
 
@@ -234,6 +241,7 @@ class Every8DSession:
         Without one, and in password mode, it is False without asking: it never logs in just to ask.
 
         Raises:
+            GatewayRefused: An HTTP status such as 404 came in place of the gateway's own answer.
             GatewayUnreachable: No connection came about.
             GatewayUnavailable: No answer came, after all attempts.
             MalformedReply: The reply broke the format.
@@ -243,12 +251,7 @@ class Every8DSession:
         """
         self._enter()
         token = self._keeper.current
-        if token is None:
-            return False
-        try:
-            return await self._call(CHECK_TOKEN, None, token)
-        except GatewayRefused:
-            return False
+        return token is not None and await _is_honoured(self._call(CHECK_TOKEN, None, token))
 
     async def close_token(self) -> None:
         """
@@ -306,7 +309,8 @@ class Every8DSession:
         """
         End the session: take no more calls, let those under way finish, close the connections.
 
-        Calls under way get up to ``timeout.total`` seconds. It may be called again, and from
+        Calls under way get up to ``timeout.total`` seconds; where it is cancelled, it waits no
+        longer, and still closes the connections that are idle. It may be called again, and from
         another task than the one that entered. After a fork, the child only lets go of what belongs
         to its parent.
 
@@ -314,19 +318,28 @@ class Every8DSession:
             SessionMisuse: The session was used in another event loop.
         """
         if self._home.is_forked:
-            self._closing = self._released = True
+            self._closing = True
             return
         self._home.check()
         self._closing = True
-        async with self._releasing:
-            if self._released:
-                return
+        if self._ended is not None:
+            await self._ended.wait()
+            await self._release()
+            return
+        self._ended = anyio.Event()
+        try:
             await self._until_idle()
             if self._settings.revoke_on_close and not self._shares_token:
                 await self._revoke()
+        finally:
+            self._ended.set()
+            await self._release()
+
+    async def _release(self) -> None:
+        # The shield holds off scopes; what a second native cancel leaves, another call closes.
+        with anyio.CancelScope(shield=True):
             await self._keeper.aclose()
             await self._exchange.aclose()
-            self._released = True
 
     async def _until_idle(self) -> None:
         if self._in_flight:
@@ -372,12 +385,22 @@ class Every8DSession:
         self._home.check()
 
     async def _call(
-        self, endpoint: Endpoint[Args, Result], args: Args, token: str | None = None
+        self,
+        endpoint: Endpoint[Args, Result],
+        args: Args,
+        token: str | None = None,
+        *,
+        leaving: Callable[[], Awaitable[None]] | None = None,
     ) -> Result:
-        """Make a call: count it, obey its flow, tell the log and the observer how it ended."""
+        """
+        Make a call: count it, obey its flow, tell the log and the observer how it ended.
+
+        `leaving` is waited for before each try, once login, pace and a connection are there.
+        """
         self._enter()
         started = anyio.current_time()
         run = _Run(endpoint.operation, started + self._settings.timeout.total, self._keeper.tick())
+        run.leaving = leaving
         auth: Auth = self._account if self._gate else TokenMode.BEARER
         result: Any = None
         outcome = "cancelled"
@@ -385,10 +408,13 @@ class Every8DSession:
         self._in_flight += 1
         try:
             result = await self._admit(endpoint, args, auth if token is None else token, run)
-            outcome = "ok"
+            outcome, run.left = "ok", False
         except Every8DError as error:
-            failure = error
-            outcome = type(error).__name__
+            # A fresh one, which leads neither to its cause nor into frames that hold texts and
+            # tokens; without its traceback the other is gone at once, with all that it held.
+            failure = error.copy_for(run.operation)
+            error.__traceback__ = None
+            outcome, run.left = type(error).__name__, isinstance(error, OutcomeUnknown)
         except Exception as error:
             outcome = type(error).__name__
             raise
@@ -399,9 +425,8 @@ class Every8DSession:
             self._tell(run, outcome, anyio.current_time() - started, _batch_id(args, result))
         if failure is None:
             return cast("Result", result)
-        # Raised out here, so that it carries no context; a fresh one where it was somebody else's.
         try:
-            raise failure if failure.operation == run.operation else failure.copy_for(run.operation)
+            raise failure  # out here, so that it carries no context
         finally:
             del failure  # its traceback holds this frame
 
@@ -437,11 +462,13 @@ class Every8DSession:
                 await anyio.sleep(seconds)
                 return True
             case Hold(seconds):
-                return self._pace.hold(seconds)
+                self._pace.hold(seconds)
+                return None
             case _:
                 assert_never(command)
 
     async def _token(self, run: _Run) -> str | Every8DError:
+        run.left = False  # whoever needs a token has sent nothing, or nothing that was taken
         with anyio.CancelScope(deadline=run.deadline):
             try:
                 return await self._keeper.token()
@@ -458,23 +485,28 @@ class Every8DSession:
         return Verdict.UNPROVEN
 
     async def _send(self, request: WireRequest, run: _Run) -> WireReply | WireFailure:
-        if run.paced and (failure := await self._pace.wait(run.deadline)) is not None:
-            return failure
         run.attempts += 1
-        progress = Progress()
-        try:
-            return await self._exchange.send(request, progress, run.deadline, self._still_welcome)
-        except BaseException:
-            run.lost = request.once and progress.left
-            raise
+        reply: WireReply | WireFailure | None = None
+        while reply is None:
+            if run.paced and (failure := await self._pace.wait(run.deadline)) is not None:
+                return failure
+            progress = Progress()
+            try:
+                reply = await self._exchange.send(
+                    request, progress, run.deadline, lambda: self._may_go(run), run.leaving
+                )
+            finally:
+                run.left = request.once and progress.left
+        return reply
 
-    def _still_welcome(self) -> None:
-        """Keep calls that waited for a connection from repeating a login that was just refused."""
+    def _may_go(self, run: _Run) -> bool:
+        """Look again once a connection is there: others may have met a refusal or a 429."""
         if self._settings.transport is None:
             for guard in GUARDS:
                 guard(self._settings.site)
         if self._gate is not None:
             self._gate.check()
+        return not (run.paced and self._pace.is_held)
 
     # --- the keeper's own calls ---
 
@@ -482,14 +514,7 @@ class Every8DSession:
         return await self._aside(LOGIN, self._account, TokenMode.NONE)
 
     async def _ask(self, token: str) -> bool:
-        try:
-            return await self._aside(CHECK_TOKEN, None, token)
-        except GatewayRefused:
-            return False
-        except AccessBlocked as blocked:
-            if blocked.status != _UNAUTHORIZED:
-                raise
-            return False
+        return await _is_honoured(self._aside(CHECK_TOKEN, None, token))
 
     async def _aside(self, endpoint: Endpoint[Args, Result], args: Args, auth: Auth) -> Result:
         """Make a call on the session's own behalf: in no gate, and not counted by the pace."""
@@ -500,7 +525,7 @@ class Every8DSession:
     # --- telling ---
 
     def _tell(self, run: _Run, outcome: str, seconds: float, batch_id: str) -> None:
-        if run.lost or outcome == OutcomeUnknown.__name__:
+        if run.left:
             level, note = logging.WARNING, ": it may have been done, nobody knows"
         else:
             level, note = (logging.DEBUG if outcome == "ok" else logging.INFO), ""
@@ -520,6 +545,20 @@ class Every8DSession:
                 self._settings.observer(event)
             except Exception:  # noqa: BLE001 - a listener's fault must not hide a call's end
                 _LOG.exception("the observer failed on %s", run.operation)
+
+
+async def _is_honoured(check: Awaitable[bool]) -> bool:
+    """Read the end of a token check; a 401 is a no as good as the gateway's own."""
+    try:
+        return await check
+    except GatewayRefused as refused:
+        if refused.code > 0:  # an HTTP status: whoever gave it was not asked about a token
+            raise
+        return False
+    except AccessBlocked as blocked:
+        if blocked.status != _UNAUTHORIZED:
+            raise
+        return False
 
 
 def _batch_id(args: object, result: object) -> str:

@@ -6,8 +6,8 @@ What says whether a request left is the body itself: it notes when it is first r
 an exception can't tell, on any transport.
 """
 
-from collections.abc import AsyncIterator, Callable
-from typing import cast
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Self, cast
 from urllib.parse import urlsplit
 
 import anyio
@@ -41,9 +41,25 @@ class _Body(httpx.AsyncByteStream):
         self._body = body
         self._progress = progress
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Once(self._body, self._progress)
+
+
+class _Once:
+    # No async generator: one that a cancel leaves half-way is something trio warns of.
+
+    def __init__(self, body: bytes, progress: Progress) -> None:
+        self._rest = [body]
+        self._progress = progress
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
         self._progress.left = True
-        yield self._body
+        if not self._rest:
+            raise StopAsyncIteration
+        return self._rest.pop()
 
 
 class Exchange:
@@ -66,30 +82,34 @@ class Exchange:
         request: WireRequest,
         progress: Progress,
         deadline: float,
-        ready: Callable[[], None],
-    ) -> WireReply | WireFailure:
+        may_go: Callable[[], bool],
+        leaving: Callable[[], Awaitable[None]] | None = None,
+    ) -> WireReply | WireFailure | None:
         """
         Send a request, and read the reply until the deadline.
 
-        `ready` is called once a slot is there, before anything leaves; it may raise.
+        `may_go` is asked once a slot is there, before anything leaves, since the wait for it may
+        have been long; it may raise. Where it says no, nothing was done, and None comes back.
+        `leaving` is waited for right before the first byte; where it raises, nothing left.
         """
-        phase, cause = SLOT, "deadline"
+        phase = SLOT
         reply: WireReply | WireFailure | None = None
         with anyio.CancelScope(deadline=deadline):
             slot = await self._slots.take()
             phase = CONNECT
-            sound = False
+            sound = True
             try:
-                ready()
+                if not may_go():
+                    return None
+                if leaving is not None:
+                    await leaving()
+                sound = False
                 reply = await self._talk(slot, request, progress)
                 sound = isinstance(reply, WireReply)
             finally:
-                if sound:
-                    self._slots.give(slot)
-                else:
-                    await self._slots.scrap(slot)
+                await self._slots.give(slot, sound=sound)
         if reply is None:
-            reply = _failure(progress, phase, cause)
+            reply = _failure(progress, phase, "deadline")
         return reply
 
     async def aclose(self) -> None:
