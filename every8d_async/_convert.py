@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from attrs import frozen
 from cattrs import BaseValidationError, Converter, transform_error
@@ -47,6 +47,7 @@ _MUST = ("MOBILE", "STATUS", "CONTENT")
 _WHOLE = re.compile(r"-?[0-9]{1,15}")
 _POINTS = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,6})?")
 _TIME = re.compile(r"[0-9]{4}([-/])[0-9]{2}\1[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
+_AT_HOME = re.compile(r"\+8869[0-9]{8}").fullmatch
 _CACHED = 4096  # a page repeats its times and amounts; bounded, since sessions live for months
 
 
@@ -121,6 +122,13 @@ def _whole(value: object, _type: object = None) -> int:
     raise ValueError("must be a whole number")
 
 
+@lru_cache(_CACHED)
+def _whole_of(text: str) -> int:
+    if not _WHOLE.fullmatch(text):
+        raise ValueError("must be a whole number")
+    return int(text)
+
+
 def _count(value: object, _type: object = None) -> int:
     number = _whole(value)
     if number < 0:
@@ -136,7 +144,7 @@ def _points(value: object, _type: object = None) -> Decimal | None:
 
 @lru_cache(_CACHED)
 def _points_of(text: str) -> Decimal | None:
-    if not text:
+    if text == "":
         return None
     if not _POINTS.fullmatch(text):
         raise ValueError("must be an amount of points")
@@ -151,7 +159,7 @@ def _time(value: object, _type: object = None) -> datetime | None:
 
 @lru_cache(_CACHED)
 def _time_of(text: str) -> datetime | None:
-    if not text:
+    if text == "":
         return None
     if not _TIME.fullmatch(text):
         raise ValueError("must be a time such as 2026-01-31 12:00:00")
@@ -186,12 +194,56 @@ def _row_hook(converter: Converter, model: type[T], names: dict[str, str]) -> Ca
     return hook
 
 
-def _page_hook(converter: Converter, page: type[T], row: type[Any]) -> Callable[..., T]:
-    def rows(value: object, _type: object = None) -> Any:
+# Frozen classes set their slots by name, which takes longer than all the rest of a row; the slots'
+# own setters do not.
+_new_report = DeliveryReport.__new__
+(
+    _set_reference,
+    _set_name,
+    _set_mobile,
+    _set_sent_at,
+    _set_cost,
+    _set_code,
+    _set_real_cost,
+    _set_received_at,
+) = (getattr(DeliveryReport, name).__set__ for name in _REPORT_NAMES)
+
+
+def _usual_report(row: Any) -> DeliveryReport:
+    """
+    Make a report of a row in its usual spelling, four times as fast as of any row.
+
+    Raises:
+        Exception: It is spelt otherwise, or wrong.
+    """
+    reference, name, mobile = row["MR"], row["NAME"], row["MOBILE"]
+    if reference.__class__ is not str or name.__class__ is not str or not _AT_HOME(mobile):
+        raise ValueError
+    report = _new_report(DeliveryReport)
+    _set_reference(report, reference)
+    _set_name(report, name)
+    _set_mobile(report, mobile)
+    _set_sent_at(report, _time_of(row["SEND_TIME"]))
+    _set_cost(report, _points_of(row["COST"]))
+    _set_code(report, _whole_of(row["STATUS"]))
+    _set_real_cost(report, _points_of(row["REAL_COST"]))
+    _set_received_at(report, _time_of(row["RECEIVED_TIME"]))
+    return report
+
+
+def _page_hook(
+    converter: Converter, page: type[T], row: type[Any], usual: Callable[[Any], Any] | None
+) -> Callable[..., T]:
+    def rows(value: Any, _type: object = None) -> Any:
         if value is None:
             return ()
         if not isinstance(value, list):
             raise ValueError("must be a list")  # noqa: TRY004 - a problem of the data
+        if usual is not None:
+            try:
+                return tuple(map(usual, cast("list[object]", value)))
+            except Exception:  # noqa: BLE001, S110 - spelt otherwise, or wrong: seen below
+                pass
         return converter.structure(value, tuple[row, ...])  # type: ignore[valid-type]
 
     return make_dict_structure_fn(
@@ -204,13 +256,13 @@ def _page_hook(converter: Converter, page: type[T], row: type[Any]) -> Callable[
 
 def _converter(*, careful: bool) -> Converter:
     converter = Converter(detailed_validation=careful)
-    kinds: list[tuple[type[Any], type[Any], dict[str, str]]] = [
-        (ReportPage, DeliveryReport, _REPORT_NAMES),
-        (ReplyPage, Reply, _REPLY_NAMES),
+    kinds: list[tuple[type[Any], type[Any], dict[str, str], Callable[[Any], Any] | None]] = [
+        (ReportPage, DeliveryReport, _REPORT_NAMES, None if careful else _usual_report),
+        (ReplyPage, Reply, _REPLY_NAMES, None),
     ]
-    for page, row, names in kinds:
+    for page, row, names, usual in kinds:
         converter.register_structure_hook(row, _row_hook(converter, row, names))
-        converter.register_structure_hook(page, _page_hook(converter, page, row))
+        converter.register_structure_hook(page, _page_hook(converter, page, row, usual))
     return converter
 
 

@@ -104,6 +104,7 @@ class _Failed:
     error: Every8DError
     retry: bool = False
     wait: float | None = None  # seconds that the gateway asked for
+    hold: bool = False  # it asked the whole session
 
 
 @frozen
@@ -137,7 +138,7 @@ def call(
     `auth` is the session's own token (`TokenMode.BEARER`), a given token, uid and password, or
     nothing. Raises what `_errors` says.
     """
-    failures = 0
+    failures = malformed = 0
     cleared = auth is not TokenMode.BEARER  # a dead token is replaced once a call
     while True:
         proof: str | Credentials | None = None if isinstance(auth, TokenMode) else auth
@@ -159,7 +160,9 @@ def call(
                     raise case.unknown("reply", "refused, perhaps for a dead token", outcome.code)
             outcome = outcome.meant
         failures += 1
-        yield from _before_retry(outcome, failures, retry, random)
+        malformed += isinstance(outcome.error, MalformedReply)
+        again = outcome.retry and failures < retry.attempts and malformed < _MALFORMED_TRIES
+        yield from _before_retry(outcome, failures, retry.delay(failures, random), again=again)
 
 
 def _login(operation: str) -> Generator[Command, Any, str]:
@@ -170,19 +173,15 @@ def _login(operation: str) -> Generator[Command, Any, str]:
 
 
 def _before_retry(
-    failed: _Failed, failures: int, retry: RetryPolicy, random: Callable[[], float]
+    failed: _Failed, failures: int, wait: float, *, again: bool
 ) -> Generator[Command, Any, None]:
     """Wait before another try, or raise the failure."""
     error = failed.error
-    wait = retry.delay(failures, random)
     if failed.wait is not None:
         wait = min(failed.wait, RETRY_AFTER_CAP)
-    if isinstance(error, RateLimited):
+    if failed.hold:
         yield Hold(wait)
-    tries = retry.attempts
-    if isinstance(error, MalformedReply):
-        tries = min(tries, _MALFORMED_TRIES)
-    if failed.retry and failures < tries and (yield Sleep(wait)):
+    if again and (yield Sleep(wait)):
         return
     if isinstance(error, GatewayUnreachable):
         error = GatewayUnreachable(
@@ -253,9 +252,8 @@ class _Case(Generic[Args, Result]):
         status, cause, operation = reply.status, f"HTTP {reply.status}", self.endpoint.operation
         wait = retry_after(reply.headers)
         if status == _TOO_MANY:
-            return _Failed(
-                RateLimited(wait, operation=operation), retry=self.endpoint.repeatable, wait=wait
-            )
+            error = RateLimited(wait, operation=operation)
+            return _Failed(error, retry=self.endpoint.repeatable, wait=wait, hold=True)
         if status in (_UNAUTHORIZED, _FORBIDDEN):
             revealing = {name: reply.headers[name] for name in _REVEALING if name in reply.headers}
             blocked = _Failed(AccessBlocked(status, revealing, operation=operation))
@@ -283,5 +281,6 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return float(text)
     try:
         return max((parsedate_to_datetime(text) - utc_now()).total_seconds(), 0.0)
-    except (TypeError, ValueError):
+    # Whatever a header holds, it must not hide what became of a send.
+    except (ArithmeticError, LookupError, TypeError, ValueError):
         return None

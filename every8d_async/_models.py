@@ -42,7 +42,10 @@ def mobile(text: str) -> str:
     Raises:
         InvalidRequest: It is no mobile number; the message shows it masked.
     """
-    found = canonical(text)
+    given: object = text
+    if not isinstance(given, str):
+        raise InvalidRequest([f"a mobile number must be a text, not {type(given).__name__}"])
+    found = canonical(given)
     if found is None:
         raise InvalidRequest([f"{mask(text)!r} is not a mobile number"])
     return found

@@ -6,7 +6,6 @@ page is empty. Iterators are classes, not generators, so that leaving one early 
 """
 
 import logging
-import math
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Generic, TypeVar
@@ -50,8 +49,11 @@ class Pager(Generic[Row]):
 
     def pages(self) -> AsyncIterator[Page[Row]]:
         """Iterate over whole pages; the empty one that may end a batch is left out."""
+        return self._pages(None)
+
+    def _pages(self, limit: int | None) -> "_Pages[Row]":
         self.missing = 0
-        return _Pages(self, self._fetch, self._start, self._window)
+        return _Pages(self, self._fetch, self._start, self._window, limit)
 
     async def first_page(self) -> Page[Row]:
         """
@@ -75,7 +77,7 @@ class Pager(Generic[Row]):
         rows: list[Row] = []
         if max_rows is not None and max_rows <= 0:
             return rows
-        async for row in self:
+        async for row in _Rows(self._pages(max_rows)):
             rows.append(row)
             if len(rows) == max_rows:
                 break
@@ -83,12 +85,15 @@ class Pager(Generic[Row]):
 
 
 class _Pages(Generic[Row]):
-    def __init__(self, pager: Pager[Row], fetch: Fetch[Row], start: int, window: int) -> None:
+    def __init__(
+        self, pager: Pager[Row], fetch: Fetch[Row], start: int, window: int, limit: int | None
+    ) -> None:
         self._pager = pager
         self._fetch = fetch
         self._skipped = start - 1
         self._next = start
         self._window = window
+        self._limit = limit
         self._ready: deque[Page[Row] | Exception] = deque()
         self._wanted = 1
         self._told = 0
@@ -116,18 +121,19 @@ class _Pages(Generic[Row]):
 
     async def _refill(self) -> None:
         numbers = range(self._next, self._next + self._wanted)
-        self._next = numbers.stop
-        if len(numbers) == 1:
-            self._ready.append(await _safely(self._fetch, numbers[0]))
-            return
         found: dict[int, Page[Row] | Exception] = {}
 
         async def fetch(number: int) -> None:
             found[number] = await _safely(self._fetch, number)
 
-        async with anyio.create_task_group() as group:
-            for number in numbers:
-                group.start_soon(fetch, number)
+        if len(numbers) == 1:
+            await fetch(numbers[0])
+        else:
+            async with anyio.create_task_group() as group:
+                for number in numbers:
+                    group.start_soon(fetch, number)
+        # Only now: whoever was cancelled meanwhile, and goes on, is still to get these pages.
+        self._next = numbers.stop
         self._ready.extend(found[number] for number in numbers)
 
     def _count(self, page: Page[Row]) -> None:
@@ -137,8 +143,13 @@ class _Pages(Generic[Row]):
         self._size = max(self._size, len(page.rows))
         self._told = page.total
         missing = self._told - self._skipped * self._size - self._seen
+        if missing < 0 and self._skipped:
+            # Some page before the first one read was shorter: an empty page will tell the end.
+            missing = 1
+        if self._limit is not None:
+            missing = min(missing, self._limit - self._seen)
         if missing > 0:
-            self._wanted = min(self._window, math.ceil(missing / self._size))
+            self._wanted = min(self._window, -(-missing // self._size))
         else:
             self._stop()
 

@@ -6,9 +6,15 @@ from datetime import timedelta
 
 from attrs import evolve, field, frozen
 
-from every8d_async._options import CallEvent, RateLimit, RetryPolicy, Timeout
+from every8d_async._options import (
+    CallEvent,
+    RateLimit,
+    RetryPolicy,
+    SharedRateLimit,
+    Timeout,
+)
 from every8d_async._pool import Transport, is_transport
-from every8d_async._requests import Problems
+from every8d_async._checks import Problems
 from every8d_async._site import check_proxy, check_site
 
 _AUTH = ("token", "password")
@@ -26,7 +32,7 @@ class Settings:
     max_connections: int
     timeout: Timeout
     retry: RetryPolicy
-    rate_limit: RateLimit | None
+    rate_limit: RateLimit | SharedRateLimit | None
     transport: Transport | None = field(repr=False)
     proxy: str | None = field(repr=False)
     ssl_context: ssl.SSLContext | None = field(repr=False)
@@ -59,12 +65,18 @@ class Settings:
         kinds: list[tuple[str, object, type, bool]] = [
             ("timeout", self.timeout, Timeout, False),
             ("retry", self.retry, RetryPolicy, False),
-            ("rate_limit", self.rate_limit, RateLimit, True),
             ("ssl_context", self.ssl_context, ssl.SSLContext, True),
         ]
         for name, value, kind, optional in kinds:
             ok = isinstance(value, kind) or (optional and value is None)
             problems.check(ok=ok, problem=f"{name}: must be a {kind.__name__}")
+        limit = self.rate_limit
+        problems.check(
+            ok=limit is None
+            or isinstance(limit, RateLimit)
+            or callable(getattr(limit, "take", None)),
+            problem="rate_limit: must be a RateLimit, or have an async method `take`",
+        )
         problems.check(
             ok=self.transport is None or is_transport(self.transport),
             problem="transport: must be an httpx.AsyncBaseTransport",
@@ -77,7 +89,8 @@ class Settings:
     def _check_numbers(self, problems: Problems) -> None:
         problems.positive("max_connections", self.max_connections)
         problems.seconds("keepalive", self.keepalive)
+        lifetime: object = self.token_lifetime
         problems.check(
-            ok=isinstance(self.token_lifetime, timedelta) and self.token_lifetime > timedelta(0),
+            ok=isinstance(lifetime, timedelta) and lifetime > timedelta(0),
             problem="token_lifetime: must be a timedelta above zero",
         )
