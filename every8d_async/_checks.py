@@ -14,6 +14,7 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _GRACE = timedelta(seconds=60)
 _MINUTE = timedelta(minutes=1)
 _DEFAULT_MINUTES = 1440
+_HOME = "+886"
 
 
 class Problems:
@@ -75,16 +76,20 @@ class Problems:
         self.found.append(f"{name}: must be an iterable, not {kind(value)}")
         return None
 
-    def mobile(self, name: str, value: object) -> str:
-        """Check a mobile; give its canonical form."""
+    def mobile(self, name: str, value: object, *, abroad: bool = True) -> str:
+        """Check a mobile, which for an MMS can't be `abroad`; give its canonical form."""
         if not isinstance(value, str):
             self.found.append(f"{name}: must be a text, not {kind(value)}")
             return ""
         number = canonical(value)
         self.check(ok=number is not None, problem=f"{name}: {mask(value)!r} is no mobile number")
+        self.check(
+            ok=abroad or number is None or number.startswith(_HOME),
+            problem=f"{name}: an MMS can't go to a foreign number",
+        )
         return number or ""
 
-    def mobiles(self, to: object) -> tuple[str, ...]:
+    def mobiles(self, to: object, *, abroad: bool = True) -> tuple[str, ...]:
         """Check one mobile or an iterable of them; each may stand there once."""
         first: dict[str, int] = {}
         position = -1
@@ -93,7 +98,7 @@ class Problems:
             return ()
         for position, text in enumerate(given):
             name = f"to[{position}]"
-            number = self.mobile(name, text)
+            number = self.mobile(name, text, abroad=abroad)
             if number in first:
                 self.found.append(
                     f"{name}: {mask(number)!r} is the same mobile as to[{first[number]}] and would "
@@ -128,6 +133,12 @@ class Problems:
             self.found.append("valid_for: must be a timedelta of whole minutes, one at least")
             return _DEFAULT_MINUTES
         return value // _MINUTE
+
+
+def is_sendable(text: str) -> bool:
+    """Tell whether a text holds only what `Problems.text` lets pass."""
+    # Nothing unsendable is printable; asking that first takes half the time.
+    return text.isprintable() or not _UNSENDABLE.search(text)
 
 
 def kind(value: object) -> str:

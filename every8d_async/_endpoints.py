@@ -22,7 +22,7 @@ from every8d_async._errors import (
     GatewayRefused,
 )
 from every8d_async._models import Cancellation, FilteredReceipt, Receipt, ResponseFormat
-from every8d_async._requests import PageQuery, ParamMessage, TextMessage
+from every8d_async._requests import PageQuery, ParamMessage, ParamRecipient, TextMessage
 from every8d_async._wire import BadReply, Refusal, WireRequest
 
 Args = TypeVar("Args")
@@ -221,18 +221,19 @@ def _param_fields(message: ParamMessage) -> dict[str, object]:
         **({} if message.template is None else {"MSG": message.template}),
         "RETRYTIME": message.minutes,  # a number here, a text in forms
         **_extras(message),
-        "RecipientDataList": [
-            {
-                "Name": recipient.name,
-                "Mobile": recipient.mobile,
-                "Email": recipient.email,
-                "SendTime": recipient.send_at,
-                "Param": recipient.param,
-                "Mr": recipient.reference,
-            }
-            for recipient in message.recipients
-        ],
+        "RecipientDataList": codecs.Written(f"[{','.join(map(_row, message.recipients))}]"),
     }
+
+
+def _row(recipient: ParamRecipient) -> str:
+    return (
+        f'{{"Name":{codecs.quoted(recipient.name)}'
+        f',"Mobile":{codecs.quoted(recipient.mobile)}'
+        f',"Email":{codecs.quoted(recipient.email)}'
+        f',"SendTime":{codecs.quoted(recipient.send_at)}'
+        f',"Param":{codecs.quoted(recipient.param)}'
+        f',"Mr":{codecs.quoted(recipient.reference)}}}'
+    )
 
 
 SEND_SMS = Endpoint[TextMessage, Receipt](

@@ -4,8 +4,8 @@ import math
 from decimal import Decimal
 
 from every8d_async._checks import Problems
-from every8d_async._models import Attachment, Estimate
-from every8d_async._requests import KILOBYTE, MMS_BYTES, picture_bytes, text_bytes
+from every8d_async._models import Estimate
+from every8d_async._requests import KILOBYTE, MMS_BYTES, attached, picture_bytes, text_bytes
 
 _LINK = 17  # characters that an event id adds
 _ABROAD = 3  # times the price at home
@@ -72,26 +72,25 @@ def estimate_mms(attachment: object, text: object, to: object) -> Estimate:
     """
     problems = Problems()
     checked = problems.text("text", text)
-    at_home, abroad = _people(problems, to)
-    problems.check(ok=not abroad, problem="to: an MMS can't go to a foreign number")
-    problems.check(
-        ok=isinstance(attachment, Attachment), problem="attachment: must be an Attachment"
-    )
+    people, _ = _people(problems, to, abroad=False)
+    attached(problems, attachment)
     size = picture_bytes(attachment) + text_bytes(checked)
     problems.check(
         ok=size <= MMS_BYTES,
         problem=f"attachment: {size} bytes with the text; an MMS takes {MMS_BYTES}",
     )
     problems.end("mms.estimate")
-    return Estimate(size, 1, Decimal(mms_points(attachment, checked) * at_home))
+    return Estimate(size, 1, Decimal(mms_points(attachment, checked) * people))
 
 
-def _people(problems: Problems, to: object) -> tuple[int, int]:
+def _people(problems: Problems, to: object, *, abroad: bool = True) -> tuple[int, int]:
     """Give how many are at home and abroad; a bare count is taken to be at home."""
     if isinstance(to, int) and not isinstance(to, bool):
         problems.positive("to", to)
         return to, 0
     given = (to,) if isinstance(to, str) else problems.several("to", to)
-    numbers = [problems.mobile(f"to[{n}]", number) for n, number in enumerate(given or ())]
-    abroad = sum(not number.startswith("+886") for number in numbers)
-    return len(numbers) - abroad, abroad
+    numbers = [
+        problems.mobile(f"to[{n}]", number, abroad=abroad) for n, number in enumerate(given or ())
+    ]
+    far = sum(not number.startswith("+886") for number in numbers)
+    return len(numbers) - far, far

@@ -25,7 +25,7 @@ _LOG, _ENTRIES, _CODE, _DESCRIPTION = "SMS_LOG", "GET_DELIVERY_STATUS", "CODE", 
 _ENTRIES_COUNT = "GET_DELIVERY_STATUS_COUNT"
 _ROW_TAGS = ("SMS", "MMS")
 _OTHER_SPELLINGS = {"SENT_TIME": "SEND_TIME"}
-_NEGATIVE = re.compile("-[0-9]{1,9}")
+_WHOLE_NUMBER = re.compile("-?[0-9]{1,9}")
 
 
 def read_json_page(body: bytes) -> Plain | Refusal:
@@ -77,8 +77,10 @@ def read_report_xml(body: bytes) -> Plain | Refusal:
     if refusal := read_refusal(text):
         return refusal
     log = _parse_xml(text)
-    code = (log.findtext(_CODE) or "0").strip()
-    if _NEGATIVE.fullmatch(code):
+    code = (log.findtext(_CODE) or "").strip() or "0"
+    if not _WHOLE_NUMBER.fullmatch(code):
+        raise BadReply(f"{_CODE}: must be a whole number")
+    if int(code) < 0:
         return Refusal(int(code), (log.findtext(_DESCRIPTION) or "").strip())
     return {COUNT: _xml_count(log), ROWS: [_xml_row(row) for row in _xml_rows(log)]}
 
