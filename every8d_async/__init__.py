@@ -32,7 +32,13 @@ from every8d_async._models import (
     TemplateRecipient,
     mobile,
 )
-from every8d_async._options import CallEvent, RateLimit, RetryPolicy, Timeout
+from every8d_async._options import (
+    CallEvent,
+    RateLimit,
+    RetryPolicy,
+    SharedRateLimit,
+    Timeout,
+)
 from every8d_async._paging import Pager
 from every8d_async._session import Every8DSession
 from every8d_async._stores import FileTokenStore
@@ -76,6 +82,7 @@ __all__ = [
     "ResponseFormat",
     "RetryPolicy",
     "SessionMisuse",
+    "SharedRateLimit",
     "StoredRefusal",
     "StoredToken",
     "TemplateRecipient",

@@ -41,7 +41,7 @@ def mask(text: str) -> str:
 
 
 def mask_numbers(text: str) -> str:
-    """Mask every run of seven or more digits in a sentence."""
+    """Mask every run of seven or more digits in a sentence, after a plus also in groups."""
     return _NUMBER.sub(lambda run: mask(run.group()), text)
 
 

@@ -10,6 +10,7 @@ from typing import Generic, Literal, Self, TypeVar, cast
 
 from attrs import field, frozen
 
+from every8d_async._border import discreet
 from every8d_async._codes import DeliveryStatus
 from every8d_async._errors import InvalidRequest, mask
 
@@ -31,6 +32,7 @@ def canonical(text: str) -> str | None:
     return bare if _FOREIGN.fullmatch(bare) else None
 
 
+@discreet
 def mobile(text: str) -> str:
     """
     Give the canonical form of a mobile number, such as ``+886912345678``.

@@ -1,7 +1,9 @@
 """What a session can be told: time limits, retries, rates, and who hears of each call."""
 
+import math
 import sys
 from collections.abc import Callable
+from typing import Protocol
 
 from attrs import frozen
 
@@ -101,6 +103,25 @@ class RateLimit:
     def __attrs_post_init__(self) -> None:
         burst = 1 if self.burst is None else self.burst
         _positive("burst", requests=self.requests, per=self.per, burst=burst)
+
+    @property
+    def interval(self) -> float:
+        """Give the seconds between two requests at an even pace."""
+        return self.per / self.requests
+
+    @property
+    def ahead(self) -> float:
+        """Give the seconds that a burst may run ahead of the even pace."""
+        burst = math.ceil(self.requests if self.burst is None else self.burst)
+        return self.interval * (max(1, burst) - 1)
+
+
+class SharedRateLimit(Protocol):
+    """A rate limit that is kept together with other processes; it counts attempts, not logins."""
+
+    async def take(self, patience: float) -> float | None:
+        """Take a turn; give the seconds until it comes, or None if that is too long to wait."""
+        ...
 
 
 @frozen

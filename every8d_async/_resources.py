@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from every8d_async import _endpoints as endpoints
 from every8d_async import _requests as requests
+from every8d_async._border import discreet
 from every8d_async._bulk import BulkRun, BulkSummary
 from every8d_async._convert import ReportPage
 from every8d_async._endpoints import Endpoint
@@ -156,6 +157,7 @@ class Sms(_Batches):
     _reports = endpoints.SMS_REPORTS
     _cancel = endpoints.CANCEL_SMS
 
+    @discreet
     async def send(
         self,
         text: str,
@@ -198,6 +200,7 @@ class Sms(_Batches):
         message = requests.text_message(endpoint.operation, text, to, options, send_at)
         return await self._call(endpoint, message)
 
+    @discreet
     async def send_filtered(
         self,
         text: str,
@@ -242,6 +245,7 @@ class Sms(_Batches):
         message = requests.text_message(endpoint.operation, text, to, options, send_at)
         return await self._call(endpoint, message)
 
+    @discreet
     async def send_personalized(
         self,
         messages: Iterable[PersonalizedMessage],
@@ -272,6 +276,7 @@ class Sms(_Batches):
         message = requests.personalized(endpoint.operation, messages, options)
         return await self._call(endpoint, message)
 
+    @discreet
     async def send_template(
         self,
         template: str,
@@ -304,6 +309,7 @@ class Sms(_Batches):
         message = requests.template(endpoint.operation, template, recipients, options)
         return await self._call(endpoint, message)
 
+    @discreet
     def send_bulk(
         self,
         messages: Bulk[PersonalizedMessage] | Bulk[TemplateRecipient],
@@ -351,6 +357,7 @@ class Sms(_Batches):
         plan = personal_plan("sms.send_bulk", self._call, endpoint, template, options, limits)
         return BulkRun(messages, plan)
 
+    @discreet
     def broadcast(
         self,
         text: str,
@@ -419,6 +426,7 @@ class Sms(_Batches):
         """
         return self._pager(endpoints.SMS_REPLIES, batch_id, start_page, window, response_format)
 
+    @discreet
     def estimate(
         self, text: str, to: int | str | Iterable[str] = 1, *, event_id: str | None = None
     ) -> Estimate:
@@ -442,6 +450,7 @@ class Mms(_Batches):
     _reports = endpoints.MMS_REPORTS
     _cancel = endpoints.CANCEL_MMS
 
+    @discreet
     async def send(
         self,
         text: str,
@@ -476,6 +485,7 @@ class Mms(_Batches):
         message = requests.text_message(endpoint.operation, text, to, options, send_at)
         return await self._call(endpoint, message)
 
+    @discreet
     async def send_personalized(
         self,
         messages: Iterable[PersonalizedMessage],
@@ -506,6 +516,7 @@ class Mms(_Batches):
         message = requests.personalized(endpoint.operation, messages, options)
         return await self._call(endpoint, message)
 
+    @discreet
     async def send_template(
         self,
         template: str,
@@ -538,6 +549,7 @@ class Mms(_Batches):
         message = requests.template(endpoint.operation, template, recipients, options)
         return await self._call(endpoint, message)
 
+    @discreet
     def send_bulk(
         self,
         messages: Bulk[PersonalizedMessage] | Bulk[TemplateRecipient],
@@ -582,6 +594,7 @@ class Mms(_Batches):
         plan = personal_plan("mms.send_bulk", self._call, endpoint, template, options, limits)
         return BulkRun(messages, plan)
 
+    @discreet
     def estimate(
         self, attachment: Attachment, text: str = "", to: int | str | Iterable[str] = 1
     ) -> Estimate:

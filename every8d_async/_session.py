@@ -14,6 +14,7 @@ from typing import Any, Literal, NoReturn, Self, TypedDict, TypeVar, Unpack, ass
 import anyio
 from attrs import define
 
+from every8d_async._border import discreet
 from every8d_async._endpoints import CHECK_TOKEN, CLOSE_TOKEN, CREDIT, LOGIN, Credentials, Endpoint
 from every8d_async._errors import (
     AccessBlocked,
@@ -128,6 +129,7 @@ class Every8DSession:
         InvalidRequest: An option is wrong; all problems are listed.
     """
 
+    @discreet
     def __init__(
         self,
         uid: str,
@@ -190,6 +192,7 @@ class Every8DSession:
         self.mms = Mms(self._call)
 
     @classmethod
+    @discreet
     def from_env(
         cls,
         *,
@@ -234,6 +237,7 @@ class Every8DSession:
         """
         return await self._call(CREDIT, None)
 
+    @discreet
     async def check_token(self) -> bool:
         """
         Ask whether the gateway honours the token at hand (§1.2).
@@ -253,6 +257,7 @@ class Every8DSession:
         token = self._keeper.current
         return token is not None and await _is_honoured(self._call(CHECK_TOKEN, None, token))
 
+    @discreet
     async def close_token(self) -> None:
         """
         Close the token at the gateway (§1.3); the next call logs in anew.

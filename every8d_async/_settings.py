@@ -75,7 +75,7 @@ class Settings:
             ok=limit is None
             or isinstance(limit, RateLimit)
             or callable(getattr(limit, "take", None)),
-            problem="rate_limit: must be a RateLimit, or have an async method `take`",
+            problem="rate_limit: must be a RateLimit",
         )
         problems.check(
             ok=self.transport is None or is_transport(self.transport),

@@ -55,18 +55,18 @@ class FileTokenStore:
 
     async def load(self, key: str) -> Kept | None:
         """Give what was saved last, or None."""
-        return await anyio.to_thread.run_sync(lambda: _value_of(self._read().get(key)))
+        return await anyio.to_thread.run_sync(lambda: value_of(self._read().get(key)))
 
     async def save(self, key: str, token: Kept) -> None:
         """Keep a token or a refusal in place of what was there."""
-        await anyio.to_thread.run_sync(lambda: self._write(self._read() | {key: _plain(token)}))
+        await anyio.to_thread.run_sync(lambda: self._write(self._read() | {key: plain_of(token)}))
 
     async def discard(self, key: str, token: str) -> None:
         """Forget a token that is dead; a newer one stays."""
 
         def discard() -> None:
             kept = self._read()
-            value = _value_of(kept.get(key))
+            value = value_of(kept.get(key))
             if isinstance(value, StoredToken) and value.value == token:
                 del kept[key]
                 self._write(kept)
@@ -113,7 +113,8 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
-def _plain(token: Kept) -> dict[str, Any]:
+def plain_of(token: Kept) -> dict[str, Any]:
+    """Give a token or a refusal as JSON can hold it."""
     if isinstance(token, StoredToken):
         return {
             "token": token.value,
@@ -130,7 +131,8 @@ def _plain(token: Kept) -> dict[str, Any]:
     }
 
 
-def _value_of(plain: Any) -> Kept | None:
+def value_of(plain: Any) -> Kept | None:
+    """Read back what `plain_of` gave; None for anything else."""
     try:
         match plain:
             case {"token": str(value), "issued_at": issued_at, "expires_at": expires_at}:

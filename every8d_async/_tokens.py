@@ -27,7 +27,7 @@ from every8d_async._errors import (
     Every8DError,
     GatewayUnreachable,
 )
-from every8d_async._loop import Job
+from every8d_async._loop import Job, closed_meanwhile, current_loop
 from every8d_async._wire import SLOT, Verdict
 
 T = TypeVar("T")
@@ -39,6 +39,7 @@ _JITTER = 0.02
 _RENEW_PAUSE = 60.0  # seconds before another try after a renewal ahead of time failed
 _CONTROL_PAUSE = 60.0  # seconds in which a token whose own control failed is not asked about again
 _WRONG_PAUSE = 900.0
+_TWO_DEATHS = 600.0  # seconds: two tokens that die so close together hint at somebody else's logins
 _FIRST_PAUSE, _LONGEST_PAUSE = 60.0, 3600.0
 
 
@@ -82,7 +83,8 @@ class TokenStore(Protocol):
     """
     Where tokens and refused logins are kept, so that workers can share one login.
 
-    `key` names site and account. Whatever a store raises reaches the caller; nothing was sent.
+    `key` names site and account. A store that raises stops no call: the session warns, and goes on
+    with a login of its own.
     """
 
     async def load(self, key: str) -> StoredToken | StoredRefusal | None:
@@ -107,7 +109,7 @@ class MemoryTokenStore:
 
     def __init__(self) -> None:
         self._kept: dict[str, StoredToken | StoredRefusal] = {}
-        self._locks: dict[str, anyio.Lock] = {}
+        self._locks: dict[str, tuple[object, anyio.Lock]] = {}
 
     async def load(self, key: str) -> StoredToken | StoredRefusal | None:
         """Give what was saved last, or None."""
@@ -125,8 +127,14 @@ class MemoryTokenStore:
 
     @asynccontextmanager
     async def lock(self, key: str) -> AsyncGenerator[None]:
-        """Hold off every other login for this key."""
-        async with self._locks.setdefault(key, anyio.Lock()):
+        """Hold off every other login for this key in the same event loop."""
+        loop = current_loop()
+        home, lock = self._locks.get(key, (None, None))
+        if lock is None or home is not loop:
+            # A lock can't cross loops, and a store may outlive one.
+            lock = anyio.Lock()
+            self._locks[key] = loop, lock
+        async with lock:
             yield
 
 
@@ -149,6 +157,8 @@ class LoginMemory:
         else:
             pause = min(_FIRST_PAUSE * 2.0 ** (streak - 1), _LONGEST_PAUSE)
         self._last = StoredRefusal(refused.code, refused.message, now, now + pause, streak)
+        # What is met now counts, even if the clock was set back since somebody forgave.
+        self._forgiven = -math.inf
         return self._last
 
     def adopt(self, kept: StoredRefusal) -> None:
@@ -208,7 +218,10 @@ class TokenKeeper:
         self._inquiries: dict[str, Job[Verdict]] = {}
         self._alive: tuple[str, int] | None = None
         self._unproven: tuple[str, float] | None = None
+        self._died_early = -math.inf
+        self._warned = False
         self._now = 0
+        self._closed = False
 
     @property
     def current(self) -> str | None:
@@ -234,11 +247,11 @@ class TokenKeeper:
             Every8DError: The login failed otherwise.
         """
         if (value := self.current) is not None:
-            if self._clock() >= self._renew_at and self._login is None:
-                self._start_login()
+            if self._clock() >= self._renew_at and not self._closed:
+                self._login_under_way()
             return value
         self._memory.check()
-        return await (self._login or self._start_login()).wait()
+        return await self._login_under_way().wait()
 
     def drop(self) -> str | None:
         """Forget the token at hand, and give it."""
@@ -258,20 +271,28 @@ class TokenKeeper:
         if self._alive and self._alive[0] == token and since < self._alive[1]:
             return Verdict.ALIVE
         job = self._inquiries.get(token)
-        if job is None:
-            job = self._inquiries[token] = Job(lambda: self._inquire(token))
+        if job is None or job.is_over:
+            job = self._inquiries[token] = self._start(lambda: self._inquire(token))
         return await job.wait()
 
     async def aclose(self) -> None:
-        """End the login and the questions under way."""
+        """End the login and the questions under way, and start none from now on."""
+        self._closed = True
         for job in [self._login, *self._inquiries.values()]:
             if job is not None:
                 await job.cancel()
 
+    def _start(self, work: Callable[[], Awaitable[T]]) -> Job[T]:
+        if self._closed:
+            raise closed_meanwhile()
+        return Job(work)
+
     # --- login ---
 
-    def _start_login(self) -> Job[str]:
-        self._login = Job(self._renew)
+    def _login_under_way(self) -> Job[str]:
+        """Give the login that runs, begun here if there is none."""
+        if self._login is None or self._login.is_over:
+            self._login = self._start(self._renew)
         return self._login
 
     async def _renew(self) -> str:
@@ -284,8 +305,6 @@ class TokenKeeper:
             self._renew_at = self._clock() + _RENEW_PAUSE
             _LOG.warning("login failed: %s", type(error).__name__)
             raise
-        finally:
-            self._login = None
         return token.value
 
     async def _shared(self) -> StoredToken | None:
@@ -300,15 +319,11 @@ class TokenKeeper:
         return kept if self._token is None or kept.value != self._token.value else None
 
     async def _fresh(self) -> StoredToken:
-        refused = None
-        value = ""
         try:
             value = await self._log_in()
-        except AuthenticationFailed as error:
-            refused = error
-        if refused is not None:
+        except AuthenticationFailed as refused:
             await self._store.save(self._key, self._memory.note(refused))
-            raise refused
+            raise
         self._memory.clear()
         now = self._clock()
         token = StoredToken(value, now, now + self._lifetime)
@@ -316,6 +331,8 @@ class TokenKeeper:
         return token
 
     def _take(self, token: StoredToken) -> None:
+        if token.value in self._dead:
+            self._dead.remove(token.value)  # it was issued again
         self._token = token
         self._renew_at = self._renewal(token) + _JITTER * self._lifetime * (self._random() - 0.5)
 
@@ -336,23 +353,39 @@ class TokenKeeper:
             _LOG.warning("nobody knows whether the token lives: %s", type(error).__name__)
             return Verdict.UNPROVEN
         finally:
-            del self._inquiries[token]
+            self._inquiries.pop(token, None)
 
     async def _examine(self, token: str) -> Verdict:
         """Ask about a token; where it seems dead, ask about a fresh one as a control."""
         if self._unproven and self._unproven[0] == token and self._clock() < self._unproven[1]:
             return Verdict.UNPROVEN
+        early = token == self.current
         if await self._ask(token):
             self._alive = token, self.tick()
             return Verdict.ALIVE
         fresh = await self._other_than(token)
-        if not await self._ask(fresh):
+        # A login may give the same one again, which is no control of itself.
+        if fresh == token or not await self._ask(fresh):
             # The question proves nothing here: even a fresh token fails it.
             self._unproven = fresh, self._clock() + _CONTROL_PAUSE
             return Verdict.UNPROVEN
         self._dead.append(token)
+        if early:
+            self._note_early_death()
         await self._store.discard(self._key, token)
         return Verdict.DEAD
+
+    def _note_early_death(self) -> None:
+        """Warn, once, where tokens die again and again: two sessions may end each other's."""
+        now = self._clock()
+        if now - self._died_early < _TWO_DEATHS and not self._warned:
+            self._warned = True
+            _LOG.warning(
+                "tokens die before their time: it seems that each login ends the account's older "
+                "token, and that another session logs in. Share one store between all sessions of "
+                "the account, such as token_store=FileTokenStore(path)"
+            )
+        self._died_early = now
 
     async def _other_than(self, token: str) -> str:
         self._forget(token)
@@ -393,29 +426,26 @@ class PasswordGate:
             AuthenticationFailed: A refusal stands; the call did not go out.
             GatewayUnreachable: Its turn did not come before the deadline.
         """
-        if self._open:
-            return await self._learn(call)
-        with anyio.CancelScope(deadline=deadline) as scope:
-            await self._lock.acquire()
-        if scope.cancelled_caught:
-            raise GatewayUnreachable(SLOT, "deadline")
-        try:
-            if not self._open:
-                return await self._learn(call)
-        finally:
-            self._lock.release()
+        if not self._open:
+            with anyio.CancelScope(deadline=deadline) as scope:
+                await self._lock.acquire()
+            if scope.cancelled_caught:
+                raise GatewayUnreachable(SLOT, "deadline")
+            try:
+                if not self._open:
+                    return await self._learn(call)
+            finally:
+                self._lock.release()
         return await self._learn(call)
 
     async def _learn(self, call: Callable[[], Awaitable[T]]) -> T:
         self.check()
         try:
             result = await call()
-        except AuthenticationFailed as error:
-            refused = error
-        else:
-            self._open = True
-            self._memory.clear()
-            return result
-        self._open = False
-        self._memory.note(refused)
-        raise refused
+        except AuthenticationFailed as refused:
+            self._open = False
+            self._memory.note(refused)
+            raise
+        self._open = True
+        self._memory.clear()
+        return result

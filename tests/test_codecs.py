@@ -15,6 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from every8d_async._codecs import (
+    Written,
     excerpt,
     form_body,
     is_token,
@@ -514,6 +515,12 @@ def test_no_json_raises_anything_else(value: object) -> None:
 
 # --- what goes out ---
 
+
+def test_what_is_written_by_hand_is_not_shown() -> None:
+    """JSON that waits to be sent is full of texts and numbers."""
+    assert repr(Written('"secret"')) == "Written()"
+
+
 SENDABLE = st.text(st.characters(exclude_categories=["Cs"]))
 
 
@@ -603,6 +610,7 @@ def test_an_excerpt_shows_bones(body: str, shown: str) -> None:
 
 def test_an_excerpt_is_short() -> None:
     """Its length has a bound, whatever came, and cut characters do no harm."""
+    assert excerpt(b"no " * 1000) == ("no " * 1000)[:160]
     assert len(excerpt("簡訊 ".encode() * 1000)) <= 160
     assert excerpt("簡".encode()[:2]) == "�"
 

@@ -373,6 +373,101 @@ async def test_a_booking_goes_out_in_its_time() -> None:
     ) == (LATER, 120, "1234", "註記", "wang@example.com")
 
 
+SENDS: dict[str, Callable[[Every8DSession, dict[str, Any]], Awaitable[object]]] = {
+    "sms.send": lambda s, o: s.sms.send("您好", FIRST, **o),
+    "sms.send_filtered": lambda s, o: s.sms.send_filtered("您好", FIRST, **o),
+    "sms.send_personalized": lambda s, o: s.sms.send_personalized(OWN, **o),
+    "sms.send_template": lambda s, o: s.sms.send_template(TEMPLATE, FIELDS, **o),
+    "mms.send": lambda s, o: s.mms.send("您好", FIRST, PICTURE, **o),
+    "mms.send_personalized": lambda s, o: s.mms.send_personalized(OWN, PICTURE, **o),
+    "mms.send_template": lambda s, o: s.mms.send_template(TEMPLATE, FIELDS, PICTURE, **o),
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", SENDS)
+async def test_what_all_sends_take(name: str) -> None:
+    """Subject, minutes and channel arrive, with whichever operation they were given."""
+    simulator = stage()
+    options = {"subject": "註記", "valid_for": timedelta(hours=2), "event_id": "1234"}
+    with simulator.serve() as url:
+        async with Every8DSession("demo", "demo", site=url) as session:
+            await SENDS[name](session, options)
+    sent = simulator.sent[-1]
+    assert (sent.subject, sent.valid_minutes, sent.event_id) == ("註記", 120, "1234")
+
+
+REFUSED_BY_ITSELF: list[tuple[str, Call, int]] = [
+    ("no such batch", lambda session: session.sms.cancel(NEW), -3),
+    ("gone out", lambda session: session.sms.cancel(SMS), -4),
+    ("the other kind", lambda session: session.mms.cancel(BOOKED_SMS), -3),
+    ("no channel", lambda session: session.sms.send("您好", FIRST, event_id="-1"), -290),
+    (
+        "no channel for own texts",
+        lambda session: session.sms.send_personalized(OWN, event_id="-1"),
+        -290,
+    ),
+]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [row[1:] for row in REFUSED_BY_ITSELF],
+    ids=[row[0] for row in REFUSED_BY_ITSELF],
+)
+async def test_what_is_refused_by_itself(call: Call, code: int) -> None:
+    """What can't be done is refused with the code that belongs to it."""
+    simulator = stage()
+    with simulator.serve() as url:
+        async with Every8DSession("demo", "demo", site=url) as session:
+            with pytest.raises(GatewayRefused) as caught:
+                await call(session)
+    assert code == caught.value.code
+    assert isinstance(caught.value, CancelRefused) is (code in {-3, -4})
+
+
+@pytest.mark.anyio
+async def test_a_batch_is_cancelled_once() -> None:
+    """The second cancel is refused, and the first one's refund stays."""
+    simulator = stage()
+    with simulator.serve() as url:
+        async with Every8DSession("demo", "demo", site=url) as session:
+            await session.sms.cancel(BOOKED_SMS)
+            with pytest.raises(CancelRefused) as caught:
+                await session.sms.cancel(BOOKED_SMS)
+            codes = [row.code async for row in session.sms.delivery_reports(BOOKED_SMS)]
+            assert await session.credit() == CREDIT + 2
+    assert caught.value.code == -4
+    assert codes == [303, 303]
+
+
+@pytest.mark.anyio
+async def test_a_receipt_is_no_promise() -> None:
+    """Where the credit runs out, some get it, then nobody; the receipt tells, and so do reports."""
+    simulator = gateway.with_credit("1.00")
+    with simulator.serve() as url:
+        async with Every8DSession("demo", "demo", site=url) as session:
+            some = await session.sms.send("hello", [FIRST, SECOND])
+            none = await session.sms.send_filtered("hello again", [FIRST, SECOND])
+            codes = [row.code async for row in session.sms.delivery_reports(none.batch_id)]
+    assert (some.sent, some.unsent, some.is_partial, some.nothing_sent) == (1, 1, True, False)
+    assert (none.sent, none.unsent, none.is_partial, none.nothing_sent) == (0, 2, True, True)
+    assert codes == [301, 301]
+
+
+@pytest.mark.anyio
+async def test_a_wrong_batch_id_looks_empty() -> None:
+    """No rows, no error: the gateway makes no difference between a wrong batch and an empty one."""
+    simulator = stage()
+    with simulator.serve() as url:
+        async with Every8DSession("demo", "demo", site=url) as session:
+            for form in ResponseFormat:
+                assert await session.sms.delivery_reports("?", response_format=form).collect() == []
+            assert await session.sms.replies("?").collect() == []
+            assert await session.mms.delivery_reports(SMS).collect() == []
+
+
 def test_the_table_is_the_whole_api() -> None:
     """Sixteen operations; a dry run and other formats are rows of the same operation."""
     operations = {(row.section, row.path, row.verify) for row in OPERATIONS}

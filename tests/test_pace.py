@@ -201,7 +201,7 @@ async def test_a_hold_beyond_the_deadline_is_told_at_once() -> None:
     async with anyio.create_task_group() as group:
         for number in range(3):
             group.start_soon(line.call, number, 10.0)
-    assert [(number, time) for number, time, _ in line.failed] == [(0, 0.0), (1, 0.0), (2, 0.0)]
+    assert {(number, time) for number, time, _ in line.failed} == {(0, 0.0), (1, 0.0), (2, 0.0)}
     for _, _, failure in line.failed:
         assert (failure.left, failure.phase, failure.cause) == (False, "held", "deadline")
         assert failure.wait == pytest.approx(60.0, abs=1e-3)

@@ -14,6 +14,7 @@ from every8d_async import (
     DeliveryReport,
     DeliveryStatus,
     GatewayRefused,
+    InvalidRequest,
     MalformedReply,
     Reply,
     ResponseFormat,
@@ -648,6 +649,18 @@ async def test_what_a_caller_gets_of_a_bad_page(kind: str, respformat: ResponseF
         assert caught.value.page == 3
         assert caught.value.operation == f"{kind}.delivery_reports"
         assert caught.value.sent is False
+
+
+@pytest.mark.parametrize("response_format", [[], {}, "json", None, 3, -1, 1.5], ids=repr)
+def test_formats_that_there_are_not(response_format: Any) -> None:
+    """TAB, JSON and XML are all there are, whatever else is handed in; replies have no XML."""
+    session = kit.session(kit.refusing())
+    for make in (session.sms.delivery_reports, session.mms.delivery_reports, session.sms.replies):
+        with pytest.raises(InvalidRequest) as caught:
+            make("batch", response_format=response_format)
+        assert caught.value.problems == ("response_format: can't be had for this query",)
+    with pytest.raises(InvalidRequest):
+        session.sms.replies("batch", response_format=ResponseFormat.XML)
 
 
 @given(

@@ -121,10 +121,11 @@ async def test_pages_are_handed_over_whole_and_in_order() -> None:
     assert [Page(number, 13, tuple(batch.rows(number))) for number in range(1, 6)] == pages
 
 
-async def test_the_empty_last_page_is_left_out() -> None:
-    """Who iterates over pages meets no empty one."""
+async def test_an_empty_batch(caplog: pytest.LogCaptureFixture) -> None:
+    """Who iterates over pages meets no empty one, and where nothing was counted, nothing lacks."""
     batch = Batch([], total=0)
     assert [page async for page in batch.pager().pages()] == []
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize(("window", "most"), [(1, 1), (2, 2), (4, 4), (100, 19)])
@@ -173,8 +174,8 @@ async def test_more_rows_than_counted_are_handed_over() -> None:
 
 @pytest.mark.parametrize(
     ("sizes", "total", "missing"),
-    [([], 5, 5), ([10, 10], 35, 15), ([10, 3], 20, 7)],
-    ids=["first", "later", "after a short one"],
+    [([], 5, 5), ([10, 10], 35, 15), ([10, 3], 20, 7), ([10], 11, 1)],
+    ids=["first", "later", "after a short one", "one row"],
 )
 async def test_an_empty_page_before_the_end_is_told(
     sizes: list[int], total: int, missing: int, caplog: pytest.LogCaptureFixture
@@ -225,6 +226,8 @@ async def test_rows_before_a_failing_page_come_first(failing: int, window: int) 
     assert list(range(4 * (failing - 1))) == rows
     assert caught is error
     assert failing == error.page
+    assert error.__cause__ is None
+    assert error.__context__ is None
 
 
 async def test_the_first_of_several_failures_is_told() -> None:

@@ -74,6 +74,7 @@ async def test_a_token_is_got_once(gateway: respx.MockRouter, session: Every8DSe
 
 
 async def test_check_and_close_a_token(gateway: respx.MockRouter, session: Every8DSession) -> None:
+    """Tokens can be asked about and closed; each has a VerifyType."""
     gateway.post("GetCredit.ashx").respond(text="1000.00")
     check = gateway.post("ConnectionHandler.ashx", json__VerifyType=2)
     check.respond(json={"Result": True})
@@ -103,6 +104,7 @@ async def test_uid_and_password_in_every_call(gateway: respx.MockRouter) -> None
 
 
 async def test_send(gateway: respx.MockRouter, session: Every8DSession) -> None:
+    """A receipt is five fields: credit, sent, cost, unsent, batch id."""
     route = gateway.post("SendSMS.ashx").respond(text=f"998.00,2,2,0,{BATCH}")
 
     receipt = await session.sms.send("您的驗證碼是 123456", to=["0900000001", "0900000002"])
@@ -113,6 +115,7 @@ async def test_send(gateway: respx.MockRouter, session: Every8DSession) -> None:
 
 
 async def test_send_filtered(gateway: respx.MockRouter, session: Every8DSession) -> None:
+    """Two lists follow where somebody was filtered: mobiles, and the batches they were in."""
     route = gateway.post("SendSMS4FilterMessage.ashx").respond(
         text=f"999.00,1,1,0,{BATCH},+886900000001,a496f706-9b0f-4ff8-9644-9503edbb7064"
     )
@@ -124,6 +127,7 @@ async def test_send_filtered(gateway: respx.MockRouter, session: Every8DSession)
 
 
 async def test_send_filtered_dry_run(gateway: respx.MockRouter, session: Every8DSession) -> None:
+    """A dry run's answer has no credit and no batch."""
     route = gateway.post("SendSMS4FilterMessage.ashx").respond(text="0,0,0,")
 
     receipt = await session.sms.send_filtered("hello", to="0900000001", dry_run=True)
@@ -133,6 +137,7 @@ async def test_send_filtered_dry_run(gateway: respx.MockRouter, session: Every8D
 
 
 async def test_send_personalized(gateway: respx.MockRouter, session: Every8DSession) -> None:
+    """Own texts are JSON, and so is the receipt around the five fields."""
     route = gateway.post("SendParam.ashx").respond(
         json={"Result": True, "Msg": f"998.00,2,2,0,{BATCH}"}
     )
@@ -152,6 +157,7 @@ async def test_send_personalized(gateway: respx.MockRouter, session: Every8DSess
 
 
 async def test_send_template(gateway: respx.MockRouter, session: Every8DSession) -> None:
+    """Five fields go out for each, with four separators."""
     route = gateway.post("SendParam.ashx").respond(
         json={"Result": True, "Msg": f"999.00,1,1,0,{BATCH}"}
     )
@@ -169,6 +175,7 @@ async def test_send_template(gateway: respx.MockRouter, session: Every8DSession)
 
 
 async def test_send_mms(gateway: respx.MockRouter, session: Every8DSession) -> None:
+    """An MMS is a form like an SMS, with a picture in base64."""
     route = gateway.post("MMS/SendMMS.ashx").respond(text=f"997.00,1,3,0,{BATCH}")
 
     receipt = await session.mms.send("您好", "0900000001", PICTURE, subject="主旨")
@@ -178,6 +185,7 @@ async def test_send_mms(gateway: respx.MockRouter, session: Every8DSession) -> N
 
 
 async def test_send_mms_personalized(gateway: respx.MockRouter, session: Every8DSession) -> None:
+    """Own texts go with the same picture."""
     route = gateway.post("SendParam.ashx").respond(
         json={"Result": True, "Msg": f"997.00,1,3,0,{BATCH}"}
     )
@@ -190,6 +198,7 @@ async def test_send_mms_personalized(gateway: respx.MockRouter, session: Every8D
 
 
 async def test_send_mms_template(gateway: respx.MockRouter, session: Every8DSession) -> None:
+    """A template goes with the same picture."""
     route = gateway.post("SendParam.ashx").respond(
         json={"Result": True, "Msg": f"997.00,1,3,0,{BATCH}"}
     )
@@ -204,12 +213,14 @@ async def test_send_mms_template(gateway: respx.MockRouter, session: Every8DSess
 
 
 async def test_credit(gateway: respx.MockRouter, session: Every8DSession) -> None:
+    """The answer is a number alone."""
     gateway.post("GetCredit.ashx").respond(text="1000.00")
 
     assert await session.credit() == Decimal(1000)
 
 
 async def test_delivery_reports(gateway: respx.MockRouter, session: Every8DSession) -> None:
+    """A page is the batch's count and some rows, all of whose values are texts."""
     route = gateway.post("GetDeliveryStatus.ashx").respond(
         json={
             "SMS_COUNT": 1,
@@ -230,6 +241,7 @@ async def test_delivery_reports(gateway: respx.MockRouter, session: Every8DSessi
 
 
 async def test_delivery_reports_in_tab(gateway: respx.MockRouter, session: Every8DSession) -> None:
+    """The count alone, then a row a line, here of five columns and without a name."""
     gateway.post("GetDeliveryStatus.ashx", data__contains={"RESPFORMAT": "0"}).respond(
         text="1\r\n\t+886900000001\t2026/01/31 12:00:00\t1.00\t103\n"
     )
@@ -240,6 +252,7 @@ async def test_delivery_reports_in_tab(gateway: respx.MockRouter, session: Every
 
 
 async def test_delivery_reports_in_xml(gateway: respx.MockRouter, session: Every8DSession) -> None:
+    """The count is an attribute, and mobiles are padded."""
     gateway.post("GetDeliveryStatus.ashx", data__contains={"RESPFORMAT": "2"}).respond(
         text='<SMS_LOG><CODE>0</CODE><GET_DELIVERY_STATUS COUNT="1"><SMS>'
         "<MOBILE>+886900000001   </MOBILE><STATUS>100</STATUS>"
@@ -265,6 +278,7 @@ async def test_pages(gateway: respx.MockRouter, session: Every8DSession) -> None
 
 
 async def test_replies(gateway: respx.MockRouter, session: Every8DSession) -> None:
+    """Replies come in pages as reports do."""
     gateway.post("GetReplyMessage.ashx").respond(
         json={
             "SMS_COUNT": 1,
@@ -280,6 +294,7 @@ async def test_replies(gateway: respx.MockRouter, session: Every8DSession) -> No
 
 
 async def test_mms_delivery_reports(gateway: respx.MockRouter, session: Every8DSession) -> None:
+    """An MMS has its own path, and ends with status 700."""
     row = {"MOBILE": "+886900000001", "STATUS": "700"}
     gateway.post("MMS/GetDeliveryStatus.ashx").respond(
         json={"SMS_COUNT": 1, "BID": BATCH, "DATA": [row]}
@@ -294,6 +309,7 @@ async def test_mms_delivery_reports(gateway: respx.MockRouter, session: Every8DS
 
 
 async def test_cancel(gateway: respx.MockRouter, session: Every8DSession) -> None:
+    """How many messages were dropped, and the points that came back."""
     route = gateway.post("EraseBooking.ashx").respond(text="2,2.00")
 
     cancellation = await session.sms.cancel(BATCH)
@@ -303,6 +319,7 @@ async def test_cancel(gateway: respx.MockRouter, session: Every8DSession) -> Non
 
 
 async def test_cancel_mms(gateway: respx.MockRouter, session: Every8DSession) -> None:
+    """The same for an MMS, on its own path."""
     gateway.post("MMS/EraseBooking.ashx").respond(text="2,6.00")
 
     assert (await session.mms.cancel(BATCH)).refunded == Decimal(6)
@@ -336,6 +353,7 @@ async def test_a_refused_personalized_send(
 
 
 async def test_a_refused_cancel(gateway: respx.MockRouter, session: Every8DSession) -> None:
+    """-8 alone is worth another try."""
     gateway.post("EraseBooking.ashx").respond(text="-8,目前無法取消")
 
     with pytest.raises(CancelRefused) as caught:

@@ -29,6 +29,13 @@ def label(value: Any) -> str:
     return repr(value)[:40] if plain else type(value).__name__
 
 
+class Turns:
+    """A rate limit that somebody else keeps."""
+
+    async def take(self, patience: float) -> float | None:
+        raise NotImplementedError
+
+
 def transport() -> httpx.MockTransport:
     return httpx.MockTransport(lambda request: httpx.Response(500))
 
@@ -87,7 +94,7 @@ GOOD: dict[str, list[Any]] = {
     "max_connections": [1, 16, 1000],
     "timeout": [Timeout(), Timeout(total=0.1)],
     "retry": [RetryPolicy(attempts=1)],
-    "rate_limit": [None, RateLimit(5, per=0.1, burst=1)],
+    "rate_limit": [None, RateLimit(5, per=0.1, burst=1), Turns()],
     "transport": [None, transport()],
     "proxy": [None, PROXY],
     "ssl_context": [None, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)],
@@ -133,7 +140,10 @@ BAD: dict[str, list[tuple[Any, str]]] = {
     ],
     "timeout": [(30, "must be a Timeout"), (None, "must be a Timeout")],
     "retry": [(3, "must be a RetryPolicy"), (None, "must be a RetryPolicy")],
-    "rate_limit": [(20, "must be a RateLimit")],
+    "rate_limit": [
+        (20, "must be a RateLimit"),
+        (object(), "must be a RateLimit"),
+    ],
     "transport": [
         (object(), "must be an httpx.AsyncBaseTransport"),
         (httpx.HTTPTransport, "must be an httpx.AsyncBaseTransport"),

@@ -1,0 +1,1 @@
+"""Frameworks and stores, over real sockets."""

@@ -1,0 +1,125 @@
+"""Two sessions of one account, on a gateway where each login ends the older token."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from every8d_async import Every8DSession, FileTokenStore, MemoryTokenStore
+from every8d_async._tokens import TokenStore
+from every8d_async._wire import Verdict
+from every8d_async.simulator import Account, Simulator
+
+from .test_tokens import World
+
+pytestmark = pytest.mark.anyio
+
+ROUNDS = 10
+
+
+@pytest.fixture
+def simulator() -> Simulator:
+    account = Account(uid="shop", password="hunter2")
+    return Simulator(accounts=[account], one_token_per_account=True)
+
+
+async def take_turns(
+    simulator: Simulator, first: TokenStore | None, second: TokenStore | None
+) -> None:
+    """Send in turn, and check that each message was sent once."""
+    with simulator.serve() as site:
+        async with (
+            Every8DSession("shop", "hunter2", site=site, token_store=first) as one,
+            Every8DSession("shop", "hunter2", site=site, token_store=second) as other,
+        ):
+            for turn in range(ROUNDS):
+                await one.sms.send(f"one {turn}", to="0900000001")
+                await other.sms.send(f"other {turn}", to="0900000001")
+    texts = [f"{name} {turn}" for turn in range(ROUNDS) for name in ("one", "other")]
+    assert [message.text for message in simulator.sent] == texts
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_each_ends_the_others_token(
+    simulator: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Both are served, each message is sent once, and each is told of the cure once."""
+    await take_turns(simulator, None, None)
+    assert simulator.logins == 2 * ROUNDS
+    told = warnings(caplog)
+    assert len(told) == 2
+    assert all("token_store=FileTokenStore(path)" in line for line in told)
+
+
+async def test_a_token_that_dies_once_is_no_reason_to_warn(
+    simulator: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A token that dies once, as when the gateway starts anew, is replaced without a word."""
+    with simulator.serve() as site:
+        async with Every8DSession("shop", "hunter2", site=site) as session:
+            await session.sms.send("before", to="0900000001")
+            simulator.expire_tokens()
+            await session.sms.send("after", to="0900000001")
+    assert [message.text for message in simulator.sent] == ["before", "after"]
+    assert simulator.logins == 2
+    assert warnings(caplog) == []
+
+
+def in_memory(_folder: Path) -> Callable[[], TokenStore]:
+    store = MemoryTokenStore()
+    return lambda: store
+
+
+def in_a_file(folder: Path) -> Callable[[], TokenStore]:
+    return lambda: FileTokenStore(folder / "tokens.json")  # as two processes would
+
+
+@pytest.mark.parametrize("shared", [in_memory, in_a_file])
+async def test_a_shared_store_is_the_cure(
+    simulator: Simulator,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+    shared: Callable[[Path], Callable[[], TokenStore]],
+) -> None:
+    """With a shared store one login serves both, and there is nothing to warn of."""
+    store = shared(tmp_path)
+    await take_turns(simulator, store(), store())
+    assert simulator.logins == 1
+    assert warnings(caplog) == []
+
+
+async def die(world: World) -> None:
+    """Let the token at hand be ended by somebody else, and find out."""
+    token = await world.keeper.token()
+    world.gateway.dead.add(token)
+    assert await world.keeper.suspect(token, world.keeper.tick()) is Verdict.DEAD
+
+
+async def test_deaths_far_apart_are_no_reason_to_warn(caplog: pytest.LogCaptureFixture) -> None:
+    """Only tokens that die within ten minutes of each other tell of another session."""
+    world = World()
+    for _ in range(3):
+        await die(world)
+        world.clock.now += 601
+    assert warnings(caplog) == []
+    await die(world)
+    await die(world)
+    assert len(warnings(caplog)) == 1
+
+
+async def test_a_token_that_our_own_login_ended_does_not_count(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A call under a token that was replaced meanwhile says nothing of other sessions."""
+    world = World()
+    await die(world)
+    old = await world.keeper.token()
+    world.keeper.drop()
+    await world.keeper.token()
+    world.gateway.dead.add(old)
+    assert await world.keeper.suspect(old, world.keeper.tick()) is Verdict.DEAD
+    assert warnings(caplog) == []
