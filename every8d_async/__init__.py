@@ -36,6 +36,7 @@ from every8d_async._options import (
     CallEvent,
     RateLimit,
     RetryPolicy,
+    SessionStats,
     SharedRateLimit,
     Timeout,
 )
@@ -82,6 +83,7 @@ __all__ = [
     "ResponseFormat",
     "RetryPolicy",
     "SessionMisuse",
+    "SessionStats",
     "SharedRateLimit",
     "StoredRefusal",
     "StoredToken",

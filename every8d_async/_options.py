@@ -142,3 +142,25 @@ class CallEvent:
     outcome: str
     seconds: float
     batch_id: str
+
+
+@frozen
+class SessionStats:
+    """
+    How a session stands, for dashboards and alarms.
+
+    Attributes:
+        in_flight: Calls under way.
+        waiting: Of these, how many wait for a free connection.
+        connections: Connections that are in use, or kept for the next call.
+        token_age: Seconds since the token at hand was issued, or None without one.
+        retries: Tries beyond the first, of all calls since the session was made.
+        unknowns: Sends and cancels of which nobody knows, since the session was made.
+    """
+
+    in_flight: int
+    waiting: int
+    connections: int
+    token_age: float | None
+    retries: int
+    unknowns: int

@@ -70,3 +70,27 @@ class Pace:
                 phase, wait = (HELD, self._held_until - now) if held else (SLOT, None)
                 return WireFailure(left=False, phase=phase, cause="deadline", wait=wait)
             await anyio.sleep_until(go)
+
+
+class RetryBudget:
+    """
+    Lets retries be a small part of all calls, so that an outage is not multiplied by them.
+
+    Each call earns a fifth of a retry, up to fifty; a quiet session may start with those.
+    """
+
+    _MOST, _EARNED = 50.0, 0.2
+
+    def __init__(self) -> None:
+        self._left = self._MOST
+
+    def earn(self) -> None:
+        """Count a call that begins."""
+        self._left = min(self._MOST, self._left + self._EARNED)
+
+    def spend(self) -> bool:
+        """Take a retry; False where none is left."""
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True

@@ -35,6 +35,16 @@ class Slots(Protocol):
         """Close what is idle, and let nothing be kept from now on."""
         ...
 
+    @property
+    def waiting(self) -> int:
+        """Tell how many wait for a slot."""
+        ...
+
+    @property
+    def open(self) -> int:
+        """Tell how many connections are in use or kept."""
+        ...
+
 
 class Pool:
     """At most `size` connections of our own."""
@@ -43,6 +53,7 @@ class Pool:
 
     def __init__(self, make: Callable[[], Transport], size: int, keepalive: float) -> None:
         self._make = make
+        self._size = size
         self._keepalive = keepalive
         self._free = anyio.Semaphore(size, fast_acquire=True)
         self._idle: deque[tuple[Transport, float]] = deque()  # oldest first
@@ -77,6 +88,16 @@ class Pool:
         self._idle.clear()
         await self._bury()
 
+    @property
+    def waiting(self) -> int:
+        """Tell how many wait for a slot."""
+        return self._free.statistics().tasks_waiting
+
+    @property
+    def open(self) -> int:
+        """Tell how many connections are in use or kept."""
+        return len(self._idle) + self._size - self._free.value
+
     async def _sweep(self) -> None:
         oldest = anyio.current_time() - self._keepalive
         while self._idle and self._idle[0][1] < oldest:
@@ -99,6 +120,7 @@ class Borrowed:
 
     def __init__(self, transport: Transport, size: int) -> None:
         self._transport = transport
+        self._size = size
         self._free = anyio.Semaphore(size, fast_acquire=True)
         self._closed = False
 
@@ -116,6 +138,16 @@ class Borrowed:
         if not self._closed:
             self._closed = True
             await self._transport.aclose()
+
+    @property
+    def waiting(self) -> int:
+        """Tell how many wait for their turn."""
+        return self._free.statistics().tasks_waiting
+
+    @property
+    def open(self) -> int:
+        """Tell how many use the transport; what it keeps is its own business."""
+        return self._size - self._free.value
 
 
 class _Tracked(Transport):

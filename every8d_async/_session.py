@@ -33,11 +33,12 @@ from every8d_async._options import (
     CallEvent,
     RateLimit,
     RetryPolicy,
+    SessionStats,
     SharedRateLimit,
     Timeout,
 )
-from every8d_async._pace import Pace
-from every8d_async._pool import Borrowed, Pool, Transport, one_connection
+from every8d_async._pace import Pace, RetryBudget
+from every8d_async._pool import Borrowed, Pool, Slots, Transport, one_connection
 from every8d_async._requests import PageQuery
 from every8d_async._resources import Mms, Sms
 from every8d_async._settings import Settings
@@ -172,7 +173,10 @@ class Every8DSession:
         self._account = Credentials(uid, password)
         self._home = Home()
         self._pace = Pace(rate_limit)
-        self._exchange = self._open_exchange()
+        self._budget = RetryBudget()
+        self._retries = self._unknowns = 0
+        self._slots = self._open_slots()
+        self._exchange = Exchange(self._settings.site, self._slots, timeout)
         self._gate = PasswordGate(time.time) if auth == "password" else None
         self._shares_token = token_store is not None
         self._keeper = TokenKeeper(
@@ -284,6 +288,17 @@ class Every8DSession:
         if self._gate is not None:
             self._gate.forgive()
 
+    def stats(self) -> SessionStats:
+        """Tell how the session stands: calls, connections, token, retries, unknown outcomes."""
+        return SessionStats(
+            in_flight=self._in_flight,
+            waiting=self._slots.waiting,
+            connections=self._slots.open,
+            token_age=self._keeper.age,
+            retries=self._retries,
+            unknowns=self._unknowns,
+        )
+
     # --- life ---
 
     async def __aenter__(self) -> Self:
@@ -370,19 +385,17 @@ class Every8DSession:
 
     # --- calls ---
 
-    def _open_exchange(self) -> Exchange:
+    def _open_slots(self) -> Slots:
         settings = self._settings
         if settings.transport is not None:
-            slots: Borrowed | Pool = Borrowed(settings.transport, settings.max_connections)
-        else:
-            make = one_connection(
-                https=settings.site.startswith("https:"),
-                keepalive=settings.keepalive,
-                proxy=settings.proxy,
-                ssl_context=settings.ssl_context,
-            )
-            slots = Pool(make, settings.max_connections, settings.keepalive)
-        return Exchange(settings.site, slots, settings.timeout)
+            return Borrowed(settings.transport, settings.max_connections)
+        make = one_connection(
+            https=settings.site.startswith("https:"),
+            keepalive=settings.keepalive,
+            proxy=settings.proxy,
+            ssl_context=settings.ssl_context,
+        )
+        return Pool(make, settings.max_connections, settings.keepalive)
 
     def _enter(self) -> None:
         if self._closing:
@@ -411,6 +424,7 @@ class Every8DSession:
         outcome = "cancelled"
         failure: Every8DError | None = None
         self._in_flight += 1
+        self._budget.earn()
         try:
             result = await self._admit(endpoint, args, auth if token is None else token, run)
             outcome, run.left = "ok", False
@@ -462,8 +476,9 @@ class Every8DSession:
             case Suspect(token):
                 return await self._suspect(token, run)
             case Sleep(seconds):
-                if anyio.current_time() + seconds >= run.deadline:
+                if anyio.current_time() + seconds >= run.deadline or not self._budget.spend():
                     return False
+                self._retries += 1
                 await anyio.sleep(seconds)
                 return True
             case Hold(seconds):
@@ -530,6 +545,7 @@ class Every8DSession:
     # --- telling ---
 
     def _tell(self, run: _Run, outcome: str, seconds: float, batch_id: str) -> None:
+        self._unknowns += run.left
         if run.left:
             level, note = logging.WARNING, ": it may have been done, nobody knows"
         else:

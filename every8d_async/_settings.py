@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from attrs import evolve, field, frozen
 
+from every8d_async._checks import Problems
 from every8d_async._options import (
     CallEvent,
     RateLimit,
@@ -14,7 +15,6 @@ from every8d_async._options import (
     Timeout,
 )
 from every8d_async._pool import Transport, is_transport
-from every8d_async._checks import Problems
 from every8d_async._site import check_proxy, check_site
 
 _AUTH = ("token", "password")

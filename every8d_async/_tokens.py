@@ -229,6 +229,12 @@ class TokenKeeper:
         token = self._token
         return token.value if token and self._clock() < token.expires_at else None
 
+    @property
+    def age(self) -> float | None:
+        """Give the seconds since the token at hand was issued, or None without one."""
+        token = self._token
+        return None if self.current is None or token is None else self._clock() - token.issued_at
+
     def tick(self) -> int:
         """Give a number that orders calls and verdicts; greater is later."""
         self._now += 1
