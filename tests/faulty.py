@@ -288,6 +288,7 @@ class FaultyServer:
         acted: How many of them the gateway worked on.
         accepted: Connections so far.
         hung: How often a connection fell silent, or began to drip, until the client hangs up.
+        dripped: Pieces that went out so far with a pause after each.
         tunnels: Heads of the CONNECT requests.
         tls: The certificate that is shown, and `inner_tls` that of what is behind a tunnel; they
             may be exchanged at any time.
@@ -318,6 +319,7 @@ class FaultyServer:
         self.acted = 0
         self.accepted = 0
         self.hung = 0
+        self.dripped = 0
         self.tunnels: list[bytes] = []
 
     @property
@@ -521,9 +523,16 @@ class FaultyServer:
         self._tell_hung(fault.pause > 0)
         for piece in fault.out(sound):
             stream.sendall(piece)
-            if fault.pause and self._stopping.wait(fault.pause):
-                break
+            if fault.pause:
+                self._tell_dripped()
+                if self._stopping.wait(fault.pause):
+                    break
         return self._end(stream, fault.end)
+
+    def _tell_dripped(self) -> None:
+        with self._changed:
+            self.dripped += 1
+            self._changed.notify_all()
 
     def _tell_hung(self, hangs: bool = True) -> None:
         with self._changed:

@@ -49,7 +49,6 @@ SECRETS = {
 }
 
 
-
 class Kind(Enum):
     """What an operation is, as far as repeating it goes."""
 
@@ -254,7 +253,7 @@ CANCELS = (
     Operation("sms.cancel", "sms.cancel", _ONCE, "HTTP/EraseBooking.ashx", _cancel),
     Operation("mms.cancel", "mms.cancel", _ONCE, "MMS/EraseBooking.ashx", _cancel_mms),
 )
-ALL = (*LOGINS, *ON_TOKENS, *QUERIES, *SENDS, *CANCELS)
+ALL = (*SENDS, *CANCELS, *QUERIES, *ON_TOKENS, *LOGINS)
 """With a token; each may be made in any order."""
 IN_PASSWORD_MODE = (QUERIES[0], QUERIES[2], SENDS[0], SENDS[2], CANCELS[0])
 """A sample, with uid and password in each call."""

@@ -315,12 +315,25 @@ def test_numbers_in_the_gateways_words_are_masked(said: str, shown: str) -> None
         ("0912345678", "09…678"),
         ("12345678", "12…678"),
         ("1234567", "12…"),
+        ("09123456789", "09…789"),
+        ("886912345678", "88691…678"),
         ("", "…"),
         ("0912345678\n0987654321", "09123…321"),
         ("\x00\x00\x00", "\\x00\\…x00"),
         ("\ud800", "\\u…"),
     ],
-    ids=["canonical", "local", "eight", "seven", "empty", "line end", "NUL", "surrogate"],
+    ids=[
+        "canonical",
+        "local",
+        "eight",
+        "seven",
+        "eleven",
+        "twelve",
+        "empty",
+        "line end",
+        "NUL",
+        "surrogate",
+    ],
 )
 def test_a_mask_shows_the_ends(given: str, shown: str) -> None:
     """A masked number can be found again by those who have it, and printed everywhere."""

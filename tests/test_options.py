@@ -146,6 +146,25 @@ def test_a_delay_never_passes_the_cap(base: float, cap: float, failures: int, lu
     assert 0 < delay <= cap
 
 
+@pytest.mark.parametrize(
+    ("limit", "interval", "ahead"),
+    [
+        (RateLimit(20), 0.05, 0.95),
+        (RateLimit(20, burst=1), 0.05, 0.0),
+        (RateLimit(20, burst=3), 0.05, 0.1),
+        (RateLimit(2, per=60.0), 30.0, 30.0),
+        (RateLimit(1), 1.0, 0.0),
+        (RateLimit(0.5), 2.0, 0.0),
+        (RateLimit(2.5), 0.4, 0.8),
+    ],
+    ids=["20", "no burst", "burst", "a minute", "one", "half", "two and a half"],
+)
+def test_a_rate_has_an_even_pace(limit: RateLimit, interval: float, ahead: float) -> None:
+    """A limit is a pace, and how far a burst may run ahead of it: one request may always go."""
+    assert interval == pytest.approx(limit.interval)
+    assert ahead == pytest.approx(limit.ahead)
+
+
 def test_a_call_event_has_no_room_for_secrets() -> None:
     """An observer hears of operation, tries, outcome, time and batch, and of nothing else."""
     names = [field.name for field in fields(CallEvent)]

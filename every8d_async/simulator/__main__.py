@@ -50,7 +50,7 @@ def _simulator(options: argparse.Namespace) -> Simulator:
         credit=options.credit,
         international=options.international,
     )
-    return Simulator(
+    simulator = Simulator(
         accounts=(account,),
         delivery_delay=timedelta(seconds=options.delivery_delay),
         token_lifetime=timedelta(seconds=options.token_lifetime),
@@ -59,6 +59,15 @@ def _simulator(options: argparse.Namespace) -> Simulator:
         prefix=options.prefix,
         control=options.control,
     )
+    if options.push_url is not None:
+        simulator.push_to(
+            options.push_url,
+            method=options.push_method,
+            encoding=options.push_encoding,
+            tries=options.push_tries,
+            allow_remote=options.push_allow_remote,
+        )
+    return simulator
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -82,6 +91,11 @@ def _parser() -> argparse.ArgumentParser:
         "--reply-page-size", type=int, default=1000, help="replies on a page (default: %(default)s)"
     )
     add("--control", action="store_true", help="serve /__control__/ too, for other languages")
+    add("--push-url", help="where reports and replies are pushed (§6)")
+    add("--push-method", default="GET", choices=["GET", "POST"], help="(default: %(default)s)")
+    add("--push-encoding", default="utf-8", choices=["utf-8", "big5"], help="(default: utf-8)")
+    add("--push-tries", type=int, default=3, help="in all, on anything but 200 (default: 3)")
+    add("--push-allow-remote", action="store_true", help="permit a URL that is not on loopback")
     return parser
 
 

@@ -12,6 +12,8 @@ GET   /__control__/state          answer: now, credit (by uid), logins, failed_l
 GET   /__control__/sent           answer: sent, a list of messages
 GET   /__control__/batches        answer: batches, a list, each with its reports
 GET   /__control__/requests       answer: requests, a list; passwords are masked
+GET   /__control__/pushes         answer: pushes, a list, each with the statuses of its tries
+POST  /__control__/push-to        url, method, encoding, tries: push reports and replies there
 POST  /__control__/reset          forget all that happened
 POST  /__control__/advance        seconds: move the clock
 POST  /__control__/deliver        make final what has gone out
@@ -119,6 +121,8 @@ _ACTIONS: Mapping[tuple[str, str], _Action] = MappingProxyType(
         ("GET", "sent"): lambda simulator, _body: {"sent": simulator.sent},
         ("GET", "batches"): lambda simulator, _body: {"batches": simulator.batches},
         ("GET", "requests"): _requests,
+        ("GET", "pushes"): lambda simulator, _body: {"pushes": simulator.pushes},
+        ("POST", "push-to"): lambda simulator, body: simulator.push_to(**body),
         ("POST", "reset"): lambda simulator, _body: simulator.reset(),
         ("POST", "advance"): lambda simulator, body: simulator.advance(
             timedelta(seconds=body["seconds"])

@@ -10,6 +10,8 @@ from attrs import define, evolve, field, frozen
 from every8d_async.simulator._arrival import Arrival, operation_of, understand
 from every8d_async.simulator._call import HTML, TEXT, Call, Reply
 from every8d_async.simulator._gateway import Gateway
+from every8d_async.simulator._push import Encoding, take_due
+from every8d_async.simulator._pusher import Pusher
 from every8d_async.simulator._state import State
 from every8d_async.simulator.faults import (
     CutReply,
@@ -24,7 +26,7 @@ from every8d_async.simulator.faults import (
 
 if TYPE_CHECKING:
     from every8d_async.simulator._options import Options
-    from every8d_async.simulator._values import ReceivedRequest
+    from every8d_async.simulator._values import Push, ReceivedRequest
 
 _METHODS = frozenset({"GET", "POST"})
 
@@ -63,9 +65,11 @@ class Core:
     state: State = field(init=False)
     gateway: Gateway = field(init=False)
     faults: Faults = field(init=False)
+    pusher: Pusher = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.faults = Faults(self.options.rng, self.lock)
+        self.pusher = Pusher(lambda target: self.take_pushes(target.encoding), self.options.rng)
         self._begin()
 
     def _begin(self) -> None:
@@ -78,6 +82,12 @@ class Core:
             self.requests.clear()
             self.faults.clear()
             self._begin()
+        self.pusher.reset()
+
+    def take_pushes(self, encoding: Encoding) -> list[Push]:
+        """Give what has become due to be pushed."""
+        with self.lock:
+            return take_due(self.state, encoding)
 
     def admit(self, arrival: Arrival) -> Exchange:
         """Note a request and find out what hits it: all requests pass here."""

@@ -88,6 +88,10 @@ class Ledger:
     delivery_delay: timedelta
     batches: dict[str, BatchState] = field(init=False, factory=dict)
     sent: list[SentMessage] = field(init=False, factory=list)
+    unpushed_replies: list[tuple[BatchState, Message, MessageReply]] = field(
+        init=False, factory=list
+    )
+    _unpushed: list[tuple[BatchState, Message]] = field(init=False, factory=list)
     _script: dict[str, int] = field(init=False, factory=dict)
     _by_mobile: dict[str, list[tuple[BatchState, Message]]] = field(init=False, factory=dict)
 
@@ -95,6 +99,25 @@ class Ledger:
         """Put a message into its batch."""
         batch.messages.append(message)
         self._by_mobile.setdefault(message.mobile, []).append((batch, message))
+        self._unpushed.append((batch, message))
+
+    def add_reply(self, batch: BatchState, message: Message, reply: MessageReply) -> None:
+        """Put what somebody wrote back into the batch."""
+        batch.replies.append(reply)
+        self.unpushed_replies.append((batch, message, reply))
+
+    def take_final(self, now: datetime) -> list[tuple[BatchState, Report]]:
+        """Give what has become final since this was asked last; each message comes once."""
+        final: list[tuple[BatchState, Report]] = []
+        pending: list[tuple[BatchState, Message]] = []
+        for batch, message in self._unpushed:
+            final_at = self._final_at(message, now)
+            if self._status(batch, message, now, final_at) in {WAITING, SCHEDULED}:
+                pending.append((batch, message))
+            else:
+                final.append((batch, self.report(batch, message, now)))
+        self._unpushed = pending
+        return final
 
     def find(self, account: str, kind: Kind, batch_id: str) -> BatchState | None:
         """Find a batch; that of another account, or of the other kind, is not there."""

@@ -137,13 +137,16 @@ class _Front:
         self._loop = loop
         ready.set()
         await self._stopping.wait()
-        server.close()
+        # Not closed at once: asyncio leaks the sockets it has accepted and not yet handed over.
+        with contextlib.suppress(NotImplementedError):  # as on Windows, whose loops have none
+            loop.remove_reader(listener)
         turns = _TURNS
         while turns or self._transports or self._tasks:
             for transport in list(self._transports):
                 transport.abort()
             turns = max(0, turns - 1)
             await asyncio.sleep(0)
+        server.close()
         await server.wait_closed()
 
     @property

@@ -16,12 +16,14 @@ from every8d_async.simulator._core import Core
 from every8d_async.simulator._ledger import MessageReply
 from every8d_async.simulator._line import line_of
 from every8d_async.simulator._options import Options, new_id, new_token, system_clock
+from every8d_async.simulator._push import Encoding, Method, PushTarget
 from every8d_async.simulator._reading import canonical
 from every8d_async.simulator._values import (
     DIALECT,
     Account,
     Batch,
     Dialect,
+    Push,
     ReceivedRequest,
     Refusal,
     SentMessage,
@@ -63,6 +65,10 @@ class Simulator:
         dialect: Spellings of replies that differ in the wild.
         rng: What faults at a rate are drawn with, as `random.random`.
         control: Whether `/__control__/…` is there, for tests in other languages.
+        push_url: Where reports and replies are pushed while it is served, as `push_to` does it.
+        push_method: As of `push_to`.
+        push_encoding: As of `push_to`.
+        push_tries: As of `push_to`.
 
     Raises:
         ValueError: An option that makes no sense.
@@ -87,6 +93,10 @@ class Simulator:
         dialect: Dialect = DIALECT,
         rng: Callable[[], float] = random.random,
         control: bool = False,
+        push_url: str | None = None,
+        push_method: Method = "GET",
+        push_encoding: Encoding = "utf-8",
+        push_tries: int = 3,
     ) -> None:
         options = Options(
             accounts=tuple(accounts),
@@ -107,6 +117,8 @@ class Simulator:
             control=control,
         )
         self._core = Core(options)
+        if push_url is not None:
+            self.push_to(push_url, method=push_method, encoding=push_encoding, tries=push_tries)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application."""
@@ -142,7 +154,11 @@ class Simulator:
         """
         if not allow_remote and not _server.is_loopback(host):
             raise ValueError(f"{host!r} is not a loopback address; allow_remote=True permits it")
-        with closing(_server.bind(host, port)) as listener, _server.serving(self, listener):
+        with (
+            closing(_server.bind(host, port)) as listener,
+            _server.serving(self, listener),
+            self._core.pusher.serving(),
+        ):
             yield _server.url_of(listener) + self._core.options.prefix
 
     @property
@@ -217,11 +233,13 @@ class Simulator:
             raise ValueError(f"the clock can't be moved back, by {by}")
         with self._core.lock:
             self._core.state.ahead += by
+        self._core.pusher.wake()
 
     def deliver_all(self) -> None:
         """Make final whatever has gone out; what is scheduled for later stays so."""
         with self._core.lock:
             self._core.state.ledger.deliver_all(self._core.state.now())
+        self._core.pusher.wake()
 
     def fail(self, mobile: str, status: int) -> None:
         """
@@ -248,11 +266,74 @@ class Simulator:
             batch = self._core.state.ledger.batches.get(batch_id)
             if batch is None or batch.kind != "sms":
                 raise ValueError(f"there is no batch of texts {batch_id!r}")
-            name = next((m.name for m in batch.messages if m.mobile == spelled), None)
-            if name is None:
+            message = next((m for m in batch.messages if m.mobile == spelled), None)
+            if message is None:
                 raise ValueError(f"batch {batch_id!r} has no recipient {mobile!r}")
-            now = self._core.state.now()
-            batch.replies.append(MessageReply(name, spelled, text, now))
+            reply = MessageReply(message.name, spelled, text, self._core.state.now())
+            self._core.state.ledger.add_reply(batch, message, reply)
+        self._core.pusher.wake()
+
+    def push_to(
+        self,
+        url: str,
+        *,
+        method: Method = "GET",
+        encoding: Encoding = "utf-8",
+        tries: int = 3,
+        pause: timedelta = timedelta(seconds=1),
+        repeat: float = 0.0,
+        connections: int = 4,
+        allow_remote: bool = False,
+    ) -> None:
+        """
+        Push reports and replies to the customer's own URL while the simulator is served (§6).
+
+        A report goes when its message becomes final: `delivery_delay` has passed, the clock was
+        moved, or all was delivered; a reply goes at once. `pushes` tells what became of them.
+
+        Args:
+            url: Where to; what was not pushed yet goes there, too.
+            method: ``"GET"`` with a query string, or ``"POST"`` with a form.
+            encoding: ``"utf-8"`` or ``"big5"``.
+            tries: How often in all, if anything but HTTP 200 answers; nobody published how often
+                the service tries, or after what time.
+            pause: The time between two tries, of the real clock.
+            repeat: The share that is pushed once more although it was accepted.
+            connections: How many pushes are under way at once.
+            allow_remote: Allow other than loopback URLs.
+
+        Raises:
+            ValueError: The URL is not on loopback, or an option makes no sense.
+        """
+        self._core.pusher.aim(
+            PushTarget(
+                url=url,
+                method=method,
+                encoding=encoding,
+                tries=tries,
+                pause=pause,
+                repeat=repeat,
+                connections=connections,
+                allow_remote=allow_remote,
+            )
+        )
+
+    @property
+    def pushes(self) -> tuple[Push, ...]:
+        """Give the reports and replies that were pushed, or are about to be, in order."""
+        return self._core.pusher.pushes
+
+    def settle_pushes(self, timeout: float = 30.0) -> bool:
+        """Wait until nothing that is due is left to push; tell whether it was so in time."""
+        return self._core.pusher.settle(timeout)
+
+    def take_pushes(self, encoding: Encoding = "utf-8") -> tuple[Push, ...]:
+        """
+        Give what is due to be pushed instead of pushing it, for tests without sockets.
+
+        Each report and reply comes once, here or over a socket.
+        """
+        return tuple(self._core.take_pushes(encoding))
 
     def expire_tokens(self) -> None:
         """End all tokens at once."""

@@ -202,3 +202,30 @@ class ReceivedRequest:
     fields: Mapping[str, Any] = field(repr=_shown_fields)
     headers: Mapping[str, str] = field(repr=_shown_headers)
     body: bytes = field(repr=False)
+
+
+@frozen(kw_only=True)
+class Push:
+    """
+    Tell of a report or reply that goes to the customer's own URL.
+
+    Attributes:
+        batch_id: The batch it is about.
+        mobile: The number in its canonical form.
+        status: Its status; 999 for a reply.
+        query: What goes on the wire: the query string of a GET, the form of a POST.
+        tries: The HTTP statuses that answered, 0 where there was no answer.
+        is_over: Whether it will not be tried any more.
+    """
+
+    batch_id: str
+    mobile: str
+    status: int
+    query: str = field(repr=False)
+    tries: tuple[int, ...] = ()
+    is_over: bool = False
+
+    @property
+    def is_accepted(self) -> bool:
+        """Tell whether a try was answered with exactly 200."""
+        return 200 in self.tries  # noqa: PLR2004

@@ -1,0 +1,1 @@
+"""Small programs that use the package, executed by the tests beside them."""

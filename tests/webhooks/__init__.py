@@ -1,0 +1,1 @@
+"""Push reports: read, received, confirmed."""
