@@ -1,13 +1,14 @@
 """
 Sending to very many, streamed: read as it is needed, a bounded number of requests at once.
 
-A run is given its chunks' making and its sending; it knows nothing of the wire. Planning is pure
-(`Chunker`), running uses one task group that lives as long as the caller's block. A failed batch is
-a row. A bug, the source's own exception among them, travels as data and is raised to the caller
-once nothing is in flight, so that it can't cut sends of unknown outcome.
+A run is given a plan of how items are checked and sent; it knows nothing of the wire. Grouping is
+pure (`Chunker`), running uses one task group that lives as long as the caller's block. A failed
+batch is a row. A fault (a bug, or what the source raises) travels as data and is raised to the
+caller once nothing is in flight, so that it can't cut sends and make their outcome unknown.
 """
 
 import logging
+import math
 from collections import deque
 from collections.abc import (
     AsyncGenerator,
@@ -15,17 +16,17 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
-    Hashable,
     Iterable,
     Iterator,
 )
 from decimal import Decimal
 from inspect import isasyncgen, isgenerator
-from itertools import islice
+from itertools import chain, islice
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar, cast
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import TaskGroup  # noqa: TC002 - it names a field's type
 from attrs import define, field, frozen
 
@@ -97,7 +98,6 @@ class BulkSummary:
 
 @define
 class _Tally:
-    read: int = 0
     states: dict[State, int] = field(
         factory=lambda: {"accepted": 0, "refused": 0, "not_sent": 0, "unknown": 0}
     )
@@ -113,22 +113,14 @@ class _Tally:
             if isinstance(receipt, FilteredReceipt):
                 self.filtered += len(receipt.filtered)
 
-    def summary(self) -> BulkSummary:
+    def summary(self, read: int) -> BulkSummary:
         return BulkSummary(
             **self.states,
-            not_attempted=self.read - sum(self.states.values()),
+            not_attempted=read - sum(self.states.values()),
             cost=self.cost,
             unsent=self.unsent,
             filtered=self.filtered,
         )
-
-
-@frozen
-class Checked(Generic[Ready]):
-    """What an item becomes on the wire; `key` may stand once in a request."""
-
-    ready: Ready
-    key: Hashable | None
 
 
 @frozen
@@ -147,30 +139,30 @@ class Chunker(Generic[Item, Ready]):
     size: int
     _items: list[Item] = field(factory=list, init=False)
     _ready: list[Ready] = field(factory=list, init=False)
-    _keys: set[Hashable] = field(factory=set, init=False)
+    _keys: set[str] = field(factory=set, init=False)
 
-    def add(
-        self, checked: Checked[Ready] | InvalidRequest, item: Item
-    ) -> Iterator[Chunk[Item, Ready]]:
-        """Take an item; give the chunks that became complete by it."""
-        if isinstance(checked, InvalidRequest):
-            yield Chunk((item,), error=checked)
-            return
-        if checked.key is not None and checked.key in self._keys:
-            yield from self.rest()
+    @property
+    def lacks(self) -> int:
+        """Tell how many items the group still takes: one at least."""
+        return self.size - len(self._items)
+
+    def add(self, item: Item, ready: Ready, key: str) -> Chunk[Item, Ready] | None:
+        """Take an item; give the group that became complete by it. An empty key may repeat."""
+        chunk = self.rest() if key and key in self._keys else None
         self._items.append(item)
-        self._ready.append(checked.ready)
-        if checked.key is not None:
-            self._keys.add(checked.key)
-        if len(self._items) == self.size:
-            yield from self.rest()
+        self._ready.append(ready)
+        if key:
+            self._keys.add(key)
+        # A group of one is closed at once, so there is never a second one to give.
+        return self.rest() if len(self._items) == self.size else chunk
 
-    def rest(self) -> Iterator[Chunk[Item, Ready]]:
+    def rest(self) -> Chunk[Item, Ready] | None:
         """Give what has gathered, if anything."""
-        if self._items:
-            chunk = Chunk(tuple(self._items), tuple(self._ready))
-            self._items, self._ready, self._keys = [], [], set()
-            yield chunk
+        if not self._items:
+            return None
+        chunk = Chunk(tuple(self._items), tuple(self._ready))
+        self._items, self._ready, self._keys = [], [], set()
+        return chunk
 
 
 @frozen
@@ -180,6 +172,7 @@ class Plan(Generic[Item, Ready]):
 
     Attributes:
         check: An item and its position as what goes on the wire, or why it can't.
+        key: What may stand once in a request, or an empty text.
         send: Sends a group.
         points: What a group will probably cost; asked only where `max_points` is set.
         batch_size: The most items in a request.
@@ -189,7 +182,8 @@ class Plan(Generic[Item, Ready]):
         progress: Hears after each batch.
     """
 
-    check: Callable[[Item, int], Checked[Ready] | InvalidRequest]
+    check: Callable[[Item, int], Ready | InvalidRequest]
+    key: Callable[[Ready], str]
     send: Callable[[tuple[Ready, ...]], Awaitable[Receipt | FilteredReceipt]]
     points: Callable[[tuple[Ready, ...]], Decimal]
     batch_size: int
@@ -209,20 +203,26 @@ class BulkRun(Generic[Item]):
             async for outcome in run: ...
         print(run.summary)
 
-    Work starts with the first step of the iteration, and goes on only as outcomes are taken, so
-    memory is bounded by `max_in_flight` + 1 batches. After five batches in a row that failed for a
-    cause not their own, or at once for a refused login, a firewall or credit gone, the iteration
-    ends with `paused` true; `resume` and iterate again to go on.
+    Work starts with the first step of the iteration, and goes on only as outcomes are taken: at
+    most `max_in_flight` batches are on their way or wait to be taken, and one more is being read.
+    After five batches in a row that failed for a cause not their own, or at once for a refused
+    login, a firewall or credit gone, no batch is begun, and the iteration ends with `paused` true
+    once all that was begun is told; `resume` and iterate again to go on.
 
-    Leaving the block early stops reading and waits for what is in flight. Cancellation cuts what is
-    in flight and counts it unknown. What the source or the block raises comes out as itself.
+    Leaving the block early stops reading and waits for what is in flight; what became of it can be
+    iterated over afterwards. Cancellation cuts what is in flight and counts it unknown. What the
+    source or the block raises comes out as itself.
+
+    Don't leave the block by a ``yield``: in an async generator that is dropped half-way, it would
+    be left in another task. Iterate where the run was entered, and hand on what is needed.
 
     Attributes:
-        paused: Whether the iteration ended, or is about to, before the source did.
+        paused: Whether the iteration ended, or is about to, before all was sent.
         pause_reason: Why, in words; empty while it is not paused.
     """
 
     def __init__(self, source: Iterable[Item] | AsyncIterable[Item], plan: Plan[Item, Any]) -> None:
+        _check_source(source)
         self.paused = False
         self.pause_reason = ""
         self._source = source
@@ -230,6 +230,9 @@ class BulkRun(Generic[Item]):
         self._tally = _Tally()
         self._group: TaskGroup | None = None
         self._feeding: anyio.CancelScope | None = None
+        self._chunker = Chunker[Item, Any](plan.batch_size)
+        self._reading: list[Item] = []
+        self._planned = 0
         self._room = anyio.Semaphore(plan.max_in_flight)
         self._going = anyio.Event()
         self._news = anyio.Event()
@@ -239,16 +242,20 @@ class BulkRun(Generic[Item]):
         self._failed_in_row = 0
         self._points = Decimal(0)
         self._people = 0
-        self._exhausted = False
-        self._fault: Exception | None = None
+        self._ended = False
+        self._fault: BaseException | None = None
 
     @property
     def summary(self) -> BulkSummary:
         """Give the counts of recipients up to now."""
-        return self._tally.summary()
+        return self._tally.summary(self._planned + len(self._reading))
 
     def resume(self) -> None:
-        """Go on after a pause; iterate again."""
+        """
+        Go on after a pause; iterate again.
+
+        It lifts no limit: a run that `max_points` or `max_recipients` stopped pauses again.
+        """
         self.paused, self.pause_reason, self._failed_in_row = False, "", 0
         self._going.set()
 
@@ -275,32 +282,57 @@ class BulkRun(Generic[Item]):
         assert self._group is not None  # noqa: S101 - __aenter__ made it
         if self._feeding is not None:
             self._feeding.cancel()
-        if isinstance(exc_value, anyio.get_cancelled_exc_class()):
-            self._group.cancel_scope.cancel()
-        # The block's exception is not the group's: it would cut what is in flight.
-        await self._group.__aexit__(None, None, None)
+        try:
+            # An exception of the block's own is no business of the group's: it would cut what is
+            # in flight.
+            if _is_cancellation(exc_value):
+                await self._group.__aexit__(exc_type, exc_value, traceback)
+            else:
+                await self._group.__aexit__(None, None, None)
+        except BaseExceptionGroup as several:
+            raise _alone(several) from None
+        finally:
+            self._ended, self._in_flight = True, 0
+            self._news.set()
         if exc_value is None:
             self._raise_fault()
+        elif self._fault is not None:
+            fault = type(self._fault).__name__
+            _LOG.error("a bulk run's %s gives way to what its block raised", fault)
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> BatchOutcome[Item]:
-        """Wait for the next batch to finish."""
-        if self._group is None:
-            raise SessionMisuse("enter the bulk run first: async with … as run. Nothing was sent.")
-        if self._feeding is None:
-            self._feeding = anyio.CancelScope()
-            self._group.start_soon(self._feed)
+        """
+        Wait for the next batch to finish.
+
+        Raises:
+            SessionMisuse: The run's block was not entered, or it was left before the first step.
+        """
+        self._start()
+        # A cancel must not look like the end, with outcomes there or coming in at the same moment.
+        await anyio.lowlevel.checkpoint_if_cancelled()
         while not self._outcomes:
             if not self._in_flight:
                 self._raise_fault()
-                if self._exhausted or self.paused:
+                if self._ended or self.paused:
                     raise StopAsyncIteration
-            self._news = anyio.Event()
+            if self._news.is_set():  # another task may be waiting for the one that is not
+                self._news = anyio.Event()
             await self._news.wait()
+            await anyio.lowlevel.checkpoint_if_cancelled()
         self._room.release()
         return self._outcomes.popleft()
+
+    def _start(self) -> None:
+        if self._feeding is None:
+            if self._group is None or self._ended:
+                raise SessionMisuse(
+                    "a bulk run is iterated in its block: async with … as run. Nothing was sent."
+                )
+            self._feeding = anyio.CancelScope()
+            self._group.start_soon(self._feed, self._feeding)
 
     def _raise_fault(self) -> None:
         fault, self._fault = self._fault, None
@@ -309,38 +341,42 @@ class BulkRun(Generic[Item]):
 
     # --- reading: one task from the source's first item to its last ---
 
-    async def _feed(self) -> None:
-        assert self._feeding is not None  # noqa: S101 - __anext__ made it
-        with self._feeding:
-            try:
-                await self._read_on()
-            except Exception as error:  # noqa: BLE001 - raised to the caller in its time
-                self._fail(error)
-        self._exhausted = True
-        self._news.set()
-
-    async def _read_on(self) -> None:
-        size, position = self._plan.batch_size, 0
-        chunker = Chunker[Item, Any](size)
-        source = _Source(self._source)
+    async def _feed(self, scope: anyio.CancelScope) -> None:
         try:
-            while items := await self._read(source, size):
-                for item in items:
-                    for chunk in chunker.add(self._plan.check(item, position), item):
-                        await self._launch(chunk)
-                    position += 1
+            source = _Source(self._source)
+            try:
+                with scope:
+                    await self._read_on(source)
+            finally:
+                # Out of the scope that leaving cancels: a generator may have to wait in its end.
+                await source.aclose()
+        except BaseException as error:
+            if _is_cut(error):
+                raise
+            self._fail(error)
         finally:
-            await source.aclose()
-        for chunk in chunker.rest():
+            self._ended = True
+            self._news.set()
+
+    async def _read_on(self, source: "_Source[Item]") -> None:
+        more = True
+        while more:
+            await anyio.lowlevel.checkpoint_if_cancelled()
+            more = await source.fill(self._reading, self._chunker.lacks)
+            await self._plan_all()
+        if (chunk := self._chunker.rest()) is not None:
             await self._launch(chunk)
 
-    async def _read(self, source: "_Source[Item]", size: int) -> list[Item]:
-        items: list[Item] = []
-        try:
-            await source.fill(items, size)
-        finally:
-            self._tally.read += len(items)
-        return items
+    async def _plan_all(self) -> None:
+        check, key, chunker = self._plan.check, self._plan.key, self._chunker
+        for position, item in enumerate(self._reading, self._planned):
+            ready = check(item, position)
+            if isinstance(ready, InvalidRequest):
+                await self._launch(Chunk((item,), error=ready))
+            elif (chunk := chunker.add(item, ready, key(ready))) is not None:
+                await self._launch(chunk)
+        self._planned += len(self._reading)
+        self._reading.clear()
 
     async def _launch(self, chunk: Chunk[Item, Any]) -> None:
         """Send a chunk off when there is room, and no pause."""
@@ -348,6 +384,9 @@ class BulkRun(Generic[Item]):
         while self.paused or self._would_cross(chunk):
             self._going = anyio.Event()
             await self._going.wait()
+        # Where room, or the word to go on, came together with the leaving of the block, both
+        # waits end well.
+        await anyio.lowlevel.checkpoint_if_cancelled()
         index = self._launched
         self._launched += 1
         self._in_flight += 1
@@ -382,8 +421,12 @@ class BulkRun(Generic[Item]):
             receipt = await self._plan.send(chunk.ready)
             outcome = BatchOutcome(index, chunk.items, "accepted", receipt)
         except Every8DError as error:
+            # Without its traceback: the frames hold the batch, and lead back to the error.
+            error.__traceback__ = None
             outcome = BatchOutcome(index, chunk.items, _state_of(error), error=error)
-        except Exception as error:  # noqa: BLE001 - a bug: raised to the caller in its time
+        except BaseException as error:
+            if _is_cut(error):
+                raise
             self._fail(error)
         finally:
             self._finish(outcome)
@@ -396,26 +439,30 @@ class BulkRun(Generic[Item]):
         if self._plan.progress is not None:
             try:
                 self._plan.progress(self.summary)
-            except Exception as error:  # noqa: BLE001 - the caller's own, raised in its time
+            except BaseException as error:  # noqa: BLE001 - the caller's own, raised in its time
                 self._fail(error)
         self._news.set()
 
-    def _fail(self, fault: Exception) -> None:
+    def _fail(self, fault: BaseException) -> None:
         """Read no more: a fault is raised once nothing is in flight."""
         self._fault = self._fault or fault
-        if self._feeding is not None:
-            self._feeding.cancel()
+        assert self._feeding is not None  # noqa: S101 - nothing fails before the first step
+        self._feeding.cancel()
 
     def _learn(self, outcome: BatchOutcome[Item]) -> None:
         """Pause for causes that are not the messages' own."""
-        if outcome.state in ("accepted", "refused"):
+        error = outcome.error
+        # Our own checks' no tells nothing of the gateway, and of what was cut there is no error.
+        if isinstance(error, InvalidRequest) or (outcome.receipt is None and error is None):
+            return
+        if error is None or outcome.state == "refused":
             self._failed_in_row = 0
             if outcome.receipt is not None and outcome.receipt.unsent:
                 self._pause("the credit is gone: a receipt says that some were not sent")
             return
         self._failed_in_row += 1
-        cause = type(outcome.error).__name__ if outcome.error else "a cut connection"
-        if isinstance(outcome.error, AuthenticationFailed | AccessBlocked):
+        cause = type(error).__name__
+        if isinstance(error, AuthenticationFailed | AccessBlocked):
             self._pause(f"{cause}: every other batch would meet the same")
         elif self._failed_in_row >= _PATIENCE:
             self._pause(f"{self._failed_in_row} batches in a row failed, the last with {cause}")
@@ -427,8 +474,20 @@ class BulkRun(Generic[Item]):
         self._news.set()
 
 
+def _check_source(source: object) -> None:
+    # A text can be iterated over, but into characters: that is never meant.
+    if not isinstance(source, Iterable | AsyncIterable) or isinstance(source, str | bytes):
+        kind = type(source).__name__
+        raise InvalidRequest([f"recipients: must be an iterable or async iterable, not {kind}"])
+
+
 class _Source(Generic[Item]):
-    """Reads any iterable, a group at a time."""
+    """
+    Reads any iterable, a group at a time.
+
+    It is asked for its iterator once, and not for more after its end: there are iterators that
+    begin anew then, and their people would be sent to again.
+    """
 
     def __init__(self, source: Iterable[Item] | AsyncIterable[Item]) -> None:
         if isinstance(source, AsyncIterable):
@@ -437,29 +496,52 @@ class _Source(Generic[Item]):
         else:
             self._later = None
             self._now = iter(source)
+        self._chained = chain(self._now)  # for islice, which asks for an iterator each time
 
-    async def fill(self, items: list[Item], size: int) -> None:
-        """Append up to `size` items; none at the end. What it raises comes after what it read."""
+    async def fill(self, items: list[Item], size: int) -> bool:
+        """Append up to `size` items, one by one; tell whether there may be more."""
         if self._later is None:
-            items.extend(islice(self._now, size))
-            return
-        while len(items) < size:
-            try:
-                items.append(await anext(self._later))
-            except StopAsyncIteration:
-                return
+            before = len(items)
+            items.extend(islice(self._chained, size))
+            return len(items) - before == size
+        try:
+            for _ in range(size):
+                items.append(await anext(self._later))  # noqa: PERF401 - the end may come midway
+        except StopAsyncIteration:
+            return False
+        return True
 
     async def aclose(self) -> None:
         """Close a generator; anything else (a file, say) is its owner's to close."""
-        with anyio.CancelScope(shield=True):
-            if isgenerator(self._now):
-                self._now.close()
-            if isasyncgen(self._later):
-                await cast("AsyncGenerator[Item]", self._later).aclose()
+        if isgenerator(self._now):
+            self._now.close()
+        if isasyncgen(self._later):
+            await cast("AsyncGenerator[Item]", self._later).aclose()
+
+
+def _is_cancellation(error: BaseException | None) -> bool:
+    # Out of a nursery of trio's own, as where a connection was being opened, several come together.
+    if isinstance(error, BaseExceptionGroup):
+        several = cast("BaseExceptionGroup[BaseException]", error)
+        return several.split(anyio.get_cancelled_exc_class())[1] is None
+    return isinstance(error, anyio.get_cancelled_exc_class())
+
+
+def _is_cut(error: BaseException) -> bool:
+    """Tell our own end from a fault, which may be a cancellation too: of a task a source awaits."""
+    return _is_cancellation(error) and anyio.current_effective_deadline() == -math.inf
+
+
+def _alone(several: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Give what came into the wait for what is in flight, such as a KeyboardInterrupt."""
+    _, others = several.split(anyio.get_cancelled_exc_class())
+    return (others or several).exceptions[0]
 
 
 def _state_of(error: Every8DError) -> State:
     if error.sent is None:
         return "unknown"
-    own = isinstance(error, GatewayRefused | InvalidRequest)
-    return "refused" if own and not isinstance(error, AuthenticationFailed) else "not_sent"
+    if isinstance(error, GatewayRefused) and not isinstance(error, AuthenticationFailed):
+        # A positive code is an HTTP status: the gateway looked at no message.
+        return "refused" if error.code <= 0 else "not_sent"
+    return "refused" if isinstance(error, InvalidRequest) else "not_sent"

@@ -13,6 +13,7 @@ from attrs import evolve, field, frozen
 
 from every8d_async import _codecs as codecs
 from every8d_async import _pages as pages
+from every8d_async._codecs import quoted
 from every8d_async._codes import CANCEL, KNOWN, LOCKED, WRONG_LOGIN, kind_of
 from every8d_async._convert import ReplyPage, ReportPage, structure
 from every8d_async._errors import (
@@ -227,12 +228,9 @@ def _param_fields(message: ParamMessage) -> dict[str, object]:
 
 def _row(recipient: ParamRecipient) -> str:
     return (
-        f'{{"Name":{codecs.quoted(recipient.name)}'
-        f',"Mobile":{codecs.quoted(recipient.mobile)}'
-        f',"Email":{codecs.quoted(recipient.email)}'
-        f',"SendTime":{codecs.quoted(recipient.send_at)}'
-        f',"Param":{codecs.quoted(recipient.param)}'
-        f',"Mr":{codecs.quoted(recipient.reference)}}}'
+        f'{{"Name":{quoted(recipient.name)},"Mobile":{quoted(recipient.mobile)}'
+        f',"Email":{quoted(recipient.email)},"SendTime":{quoted(recipient.send_at)}'
+        f',"Param":{quoted(recipient.param)},"Mr":{quoted(recipient.reference)}}}'
     )
 
 

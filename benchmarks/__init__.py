@@ -1,0 +1,1 @@
+"""What this package costs, measured: run one with ``python -m benchmarks.<name>``."""
