@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 import anyio
+import httpx
 import pytest
 from attrs import define, field
 
@@ -274,6 +275,19 @@ async def test_a_bulk_run_leaves_no_secret(litter: Litter) -> None:
                         litter.search_error(outcome.error, ours=False)
             litter.search("a run", repr(run) + repr(run.summary))
     litter.check()
+
+
+async def test_a_bug_keeps_its_whole_traceback(anyio_backend: object) -> None:
+    """Only errors that say all themselves lose their frames: what nobody foresaw keeps them."""
+
+    def fail(request: httpx.Request) -> httpx.Response:
+        raise ZeroDivisionError
+
+    transport = httpx.MockTransport(fail)
+    session = Every8DSession(UID, PASSWORD, site="http://localhost", transport=transport)
+    with pytest.raises(ZeroDivisionError) as caught:
+        await session.sms.send(TEXT, MOBILE)
+    assert {"send", "_call", "fail"} <= {entry.name for entry in caught.traceback}
 
 
 BAD: dict[str, Callable[[Every8DSession], Any]] = {

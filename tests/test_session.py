@@ -130,12 +130,10 @@ class Scripted(httpx.AsyncBaseTransport):
     def __init__(self) -> None:
         self.paths: list[str] = []
         self.times: list[float] = []
-        self.ordered: dict[str, list[httpx.Response | Callable[[], Awaitable[httpx.Response]]]] = {}
+        self.ordered: dict[str, list[httpx.Response | Callable[[], Awaitable[Any]]]] = {}
         self.closed = 0
 
-    def order(
-        self, path: str, *responses: httpx.Response | Callable[[], Awaitable[httpx.Response]]
-    ) -> None:
+    def order(self, path: str, *responses: httpx.Response | Callable[[], Awaitable[Any]]) -> None:
         self.ordered.setdefault(path, []).extend(responses)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -649,12 +647,12 @@ async def test_closing_waits_for_what_is_under_way(
     assert len(simulator.sent) == 3
 
 
-async def test_closing_waits_no_longer_than_a_call_may_take(
-    server: FaultyServer, simulator: Simulator
-) -> None:
+@virtual
+async def test_closing_waits_no_longer_than_a_call_may_take(anyio_backend: object) -> None:
     """What hangs is cut by its own deadline, and the session's end follows."""
-    server.add(Fault("hang", acts=True, end=End.HANG), "SendSMS.ashx")
-    session = demo(server, timeout=Timeout(total=0.3))
+    transport = Scripted()
+    transport.order("SendSMS.ashx", anyio.sleep_forever)
+    session = transport.session(timeout=Timeout(total=10.0))
     await session.credit()
     ends: list[Any] = []
 
@@ -663,13 +661,14 @@ async def test_closing_waits_no_longer_than_a_call_may_take(
 
     async with anyio.create_task_group() as group:
         group.start_soon(sending)
-        await server.until(lambda: "SendSMS.ashx" in server.paths())
+        await anyio.wait_all_tasks_blocked()
         await session.aclose()
-    assert [type(end) for end in ends] == [OutcomeUnknown]
-    await server.until(lambda: server.open == 0)
+        assert [type(end) for end in ends] == [OutcomeUnknown]
+        assert transport.closed == 1
 
 
-async def test_patience_ends_with_the_total_time() -> None:
+@virtual
+async def test_patience_ends_with_the_total_time(anyio_backend: object) -> None:
     """A call that does not end at its deadline (a broken transport) holds up no closing."""
     never = anyio.Event()
 
@@ -680,7 +679,7 @@ async def test_patience_ends_with_the_total_time() -> None:
 
     transport = Scripted()
     transport.order("GetCredit.ashx", stubborn)
-    session = transport.session(timeout=Timeout(total=0.05))
+    session = transport.session()
     async with anyio.create_task_group() as group:
         group.start_soon(many, 1, session.credit)
         await anyio.wait_all_tasks_blocked()
@@ -1152,9 +1151,11 @@ async def test_errors_are_gone_when_nobody_holds_them(server: FaultyServer) -> N
 # --- the total deadline ---
 
 
-async def test_the_deadline_covers_the_wait_for_a_connection(server: FaultyServer) -> None:
+@virtual
+async def test_the_deadline_covers_the_wait_for_a_connection(anyio_backend: object) -> None:
     """All connections are out: whoever waits too long has sent nothing."""
-    async with demo(server, max_connections=1, timeout=Timeout(total=0.1)) as session:
+    transport = Scripted()
+    async with transport.session(max_connections=1) as session:
         await session.credit()
         slots = session._exchange._slots
         slot = await slots.take()
@@ -1162,42 +1163,43 @@ async def test_the_deadline_covers_the_wait_for_a_connection(server: FaultyServe
         await slots.give(slot, sound=True)
         assert isinstance(error, GatewayUnreachable)
         assert (error.phase, error.cause, error.sent) == ("slot", "deadline", False)
-        assert "SendSMS.ashx" not in server.paths()
+    assert "SendSMS.ashx" not in transport.paths
 
 
-async def test_the_deadline_covers_the_login(simulator: Simulator) -> None:
+@virtual
+async def test_the_deadline_covers_the_login(anyio_backend: object) -> None:
     """A login that hangs ends the call: nothing was sent."""
-    simulator.faults.add("ConnectionHandler/1", Hang(), times=9)
-    async with in_mind(simulator, timeout=Timeout(total=0.1)) as session:
+    transport = Scripted()
+    transport.order("ConnectionHandler.ashx", *[anyio.sleep_forever] * 9)
+    async with transport.session() as session:
         error = await failure(send(session))
         assert isinstance(error, GatewayUnavailable)
         assert error.sent is False
-    assert not simulator.sent
+    assert "SendSMS.ashx" not in transport.paths
 
 
-async def test_the_deadline_covers_the_turn_of_password_mode(simulator: Simulator) -> None:
+@virtual
+async def test_the_deadline_covers_the_turn_of_password_mode(anyio_backend: object) -> None:
     """A call whose turn does not come while the first one is out has sent nothing."""
-    async with in_mind(simulator, timeout=Timeout(total=0.1), auth="password") as session:
+    transport = Scripted()
+    async with transport.session(auth="password") as session:
         gate = session._gate
         assert gate is not None
         async with gate._lock:
-            error = await failure_of_another_task(session)
+            (error,) = await many(1, lambda: send(session))
         assert isinstance(error, GatewayUnreachable)
         assert (error.phase, error.sent) == ("slot", False)
-    assert not simulator.requests
+    assert not transport.paths
 
 
-async def failure_of_another_task(session: Every8DSession) -> Any:
-    (error,) = await many(1, lambda: send(session))
-    return error
-
-
-async def test_the_deadline_covers_the_question_about_a_token(simulator: Simulator) -> None:
+@virtual
+async def test_the_deadline_covers_the_question_about_a_token(anyio_backend: object) -> None:
     """A refusal that nobody explains in time leaves a send in doubt."""
-    async with in_mind(simulator, timeout=Timeout(total=0.1), retry=RetryPolicy(1)) as session:
+    transport = Scripted()
+    transport.order("SendSMS.ashx", httpx.Response(200, content="-99,發生不明錯誤".encode()))
+    async with transport.session() as session:
         await session.credit()
-        simulator.faults.add("SendSMS", Refuse(-99, "發生不明錯誤"))
-        simulator.faults.add("ConnectionHandler/2", Hang())
+        transport.order("ConnectionHandler.ashx", *[anyio.sleep_forever] * 9)
         assert isinstance(await failure(send(session)), OutcomeUnknown)
 
 
