@@ -254,7 +254,7 @@ def _no_constant(name: str) -> NoReturn:
 
 def _json_refusal(plain: dict[str, Any]) -> Refusal:
     # A «no» stays one without its reasons: a login that was refused must not be tried again.
-    status, message = str(plain.get("Status")), plain.get("Msg")
+    status, message = str(plain.get("Status")).strip(), plain.get("Msg")
     return Refusal(
         int(status) if _WHOLE_NUMBER.fullmatch(status) else 0,
         message if isinstance(message, str) else "",

@@ -266,7 +266,10 @@ class _Case(Generic[Args, Result]):
         return evolve(self._unsure("reply", cause), wait=wait)
 
     def _judge_refusal(self, refusal: Refusal) -> _Failed | _Doubted:
-        if refusal.code == UNKNOWN_ERROR and not self.endpoint.refusal_is_final:
+        # A «no» without a code that says why proves as little as the gateway's unknown error.
+        if refusal.code >= 0 and not self.endpoint.refusal_is_final:
+            meant = self._unsure("reply", "a refusal without a code")
+        elif refusal.code == UNKNOWN_ERROR and not self.endpoint.refusal_is_final:
             meant = self._unsure("reply", "-99, the gateway's own unknown error", UNKNOWN_ERROR)
         else:
             meant = _Failed(self.endpoint.refusal(refusal, self.endpoint.operation))

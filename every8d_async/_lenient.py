@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+from every8d_async._codecs import is_token
 from every8d_async._tokens import StoredRefusal, StoredToken, TokenStore
 
 T = TypeVar("T")
@@ -31,7 +32,11 @@ class LenientStore:
 
     async def load(self, key: str) -> StoredToken | StoredRefusal | None:
         """Give what was saved last, or None."""
-        return await self._unless_away("load", lambda: self._store.load(key))
+        kept = await self._unless_away("load", lambda: self._store.load(key))
+        if kept is None or is_sound(kept):
+            return kept
+        _LOG.warning("the token store gave something that is no token; it is passed over")
+        return None
 
     async def save(self, key: str, token: StoredToken | StoredRefusal) -> None:
         """Keep a token or a refusal in place of what was there."""
@@ -68,3 +73,15 @@ class LenientStore:
             # Its class alone: a message may hold an address with a password.
             _LOG.warning("the token store failed to %s: %s", what, type(error).__name__)
             return None
+
+
+def is_sound(kept: object) -> bool:
+    """Tell whether a store's answer is what was saved: it may have been spoilt, or be another's."""
+    match kept:
+        case StoredToken(value=str(value), issued_at=issued_at, expires_at=expires_at):
+            times: tuple[object, ...] = (issued_at, expires_at)
+            return is_token(value) and all(isinstance(time, int | float) for time in times)
+        case StoredRefusal(code=int(), message=str(), at=at, until=until, streak=int()):
+            return all(isinstance(time, int | float) for time in (at, until))
+        case _:
+            return False

@@ -22,8 +22,14 @@ T = TypeVar("T")
 def _running_trio() -> Any:
     """Give the trio module if trio runs this task, else None."""
     trio = sys.modules.get("trio")
-    # Not `in_trio_run`: that is true in the tasks of an asyncio loop with trio as its guest, too.
-    return trio if trio is not None and trio.lowlevel.in_trio_task() else None
+    if trio is None:
+        return None
+    try:
+        # In the tasks of an asyncio loop that has trio as its guest this fails, as it should.
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        return None
+    return trio
 
 
 def current_loop() -> object:
@@ -94,6 +100,8 @@ class Job(Generic[T]):
             self._task = asyncio.get_running_loop().create_task(
                 self._run(), name="every8d_async job"
             )
+            # A task that is cancelled before its first step never gets to say that it is over.
+            self._task.add_done_callback(lambda _: self._done.set())
 
     @property
     def is_over(self) -> bool:

@@ -28,7 +28,7 @@ from every8d_async._errors import (
 from every8d_async._flow import Auth, Command, Hold, Login, Send, Sleep, Suspect, TokenMode, call
 from every8d_async._lenient import LenientStore
 from every8d_async._loop import Home
-from every8d_async._models import Receipt
+from every8d_async._models import FilteredReceipt, Receipt
 from every8d_async._options import (
     CallEvent,
     RateLimit,
@@ -220,7 +220,8 @@ class Every8DSession:
             raise InvalidRequest([f"{name}: is not set in the environment" for name in missing])
         if site := os.environ.get("EVERY8D_SITE"):
             options.setdefault("site", site)
-        if proxy := os.environ.get("EVERY8D_PROXY"):
+        # A transport of one's own brings its own way out.
+        if (proxy := os.environ.get("EVERY8D_PROXY")) and options.get("transport") is None:
             options.setdefault("proxy", proxy)
         return cls(uid, password, **options)
 
@@ -493,7 +494,7 @@ class Every8DSession:
             try:
                 return await self._keeper.token()
             except Every8DError as error:
-                return error
+                return error.with_traceback(None)  # its frames lead back to who is given it
         return GatewayUnavailable("the login took longer than the whole call may")
 
     async def _suspect(self, token: str, run: _Run) -> Verdict:
@@ -585,7 +586,7 @@ async def _is_honoured(check: Awaitable[bool]) -> bool:
 def _batch_id(args: object, result: object) -> str:
     """Give the batch that a call made, or else the one it asked about."""
     match result, args:
-        case Receipt(batch_id=batch_id), _:
+        case Receipt(batch_id=batch_id) | FilteredReceipt(batch_id=batch_id), _:
             return batch_id
         case _, PageQuery(batch_id=batch_id):
             return batch_id

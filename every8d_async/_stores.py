@@ -6,7 +6,7 @@ import math
 import os
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import mkstemp
 from typing import Any, cast
@@ -21,11 +21,17 @@ if sys.platform == "win32":  # pragma: no cover - the other branch is covered wh
 
     def _try_lock(descriptor: int) -> None:
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+
+    def _unlock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
 else:
     import fcntl
 
     def _try_lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _unlock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 _LOG = logging.getLogger("every8d_async")
@@ -84,7 +90,10 @@ class FileTokenStore:
                 await anyio.sleep(_POLL)
             yield
         finally:
-            os.close(descriptor)  # which also lets go of the lock
+            # Closing alone lets go only of what no child process has inherited.
+            with suppress(OSError):
+                _unlock(descriptor)
+            os.close(descriptor)
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -100,9 +109,13 @@ class FileTokenStore:
 
     def _write(self, kept: dict[str, Any]) -> None:
         descriptor, fresh = mkstemp(dir=self._path.parent, prefix=self._path.name)  # mode 0600
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(kept, file)
-        Path(fresh).replace(self._path)  # whole or not at all: readers hold no lock
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(kept, file)
+            Path(fresh).replace(self._path)  # whole or not at all: readers hold no lock
+        except BaseException:
+            Path(fresh).unlink(missing_ok=True)
+            raise
 
 
 def _locked(descriptor: int) -> bool:

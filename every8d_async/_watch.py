@@ -48,7 +48,8 @@ class Watch(AsyncIterator[DeliveryReport]):
         self._timeout = timeout
         self._now = now
         self._sleep = sleep
-        self._end: float | None = None
+        self._end = 0.0
+        self._begun = False
         self._last: dict[Key, DeliveryReport] = {}
         self._news: deque[DeliveryReport] = deque()
         self._failures = 0
@@ -59,8 +60,8 @@ class Watch(AsyncIterator[DeliveryReport]):
 
     async def __anext__(self) -> DeliveryReport:
         """Wait for the next report."""
-        if self._end is None:
-            self._end = self._now() + self._timeout
+        if not self._begun:
+            self._begun, self._end = True, self._now() + self._timeout
             await self._look()
         while not self._news:
             left = self._end - self._now()
@@ -71,9 +72,10 @@ class Watch(AsyncIterator[DeliveryReport]):
         return self._news.popleft()
 
     async def _look(self) -> None:
-        """Read the batch once, and keep what is new."""
+        """Read the batch once, and keep what is new; a reading ends with the time at the latest."""
         try:
-            await self._read_all()
+            with anyio.move_on_after(max(self._end - self._now(), 0.0)):
+                await self._read_all()
             self._failures, self._has_read = 0, True
         except _PASSING as error:
             self._failures += 1

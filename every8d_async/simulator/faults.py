@@ -185,6 +185,8 @@ class Faults:
         Raises:
             ValueError: No such operation, or a number out of its range.
         """
+        if not isinstance(fault, Fault):
+            raise TypeError(f"fault must be a fault such as Reset(), not {fault!r}")
         target = _TARGETS.get(operation.lower())
         if target is None:
             raise ValueError(

@@ -307,3 +307,9 @@ def test_faults_are_values() -> None:
     assert faults == [Reset(acts=False), Hang(acts=True), CutReply(keep=3, clean=False)]
     with pytest.raises(AttributeError):
         faults[0].acts = True  # type: ignore[misc]
+
+
+def test_a_fault_is_an_instance() -> None:
+    """A fault's class in place of a fault would do nothing, and the test that ordered it pass."""
+    with pytest.raises(TypeError, match=r"such as Reset\(\)"):
+        Simulator().faults.add("SendSMS", Reset)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
