@@ -1,0 +1,181 @@
+"""What goes out: items checked and keyed when planned, requests rebuilt from what was kept."""
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from hashlib import blake2b
+from typing import Any
+
+from attrs import field, frozen
+
+from every8d_async import _endpoints as endpoints
+from every8d_async._checks import Problems
+from every8d_async._endpoints import Endpoint
+from every8d_async._errors import InvalidRequest
+from every8d_async._models import PersonalizedMessage, TemplateRecipient
+from every8d_async._plans import Caller, Limits, broadcast_plan, personal_plan
+from every8d_async._requests import (
+    Options,
+    ParamMessage,
+    ParamRecipient,
+    Template,
+    TextMessage,
+    param_message,
+    shared_text,
+    utc_now,
+)
+from every8d_async.campaign._journal import Entry, Form, Kind
+from every8d_async.campaign._values import Person
+
+PLAN, PLAN_TEXT = "campaign.plan", "campaign.plan_text"
+# Among a million keys two are the same by chance in one of 10^17 campaigns.
+_DIGEST = 12
+_write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+ENDPOINTS: dict[Kind, Endpoint[Any, Any]] = {
+    "personalized": endpoints.SEND_PERSONALIZED,
+    "template": endpoints.SEND_TEMPLATE,
+    "text": endpoints.SEND_SMS,
+    "filtered": endpoints.SEND_FILTERED,
+}
+
+
+@frozen
+class Draft:
+    """How items of one form are made entries; `check` gives an entry or why there is none."""
+
+    form: Form
+    check: Callable[[Any, int], Entry | InvalidRequest] = field(repr=False)
+
+
+def draft_personal(
+    call: Caller, template: str | None, options: Options, batch_size: int, send_before: object
+) -> Draft:
+    """
+    Draft own texts, or with a template own fields.
+
+    Raises:
+        InvalidRequest: What all share is wrong.
+    """
+    problems = Problems()
+    until = _send_before(problems, send_before)
+    text = "" if template is None else Template.checked(problems, template).text
+    shared = param_message(problems, PLAN, text, (), options)
+    kind: Kind = "personalized" if template is None else "template"
+    form = Form(kind, text, shared.subject, shared.minutes, shared.event_id, "", until)
+    plan = personal_plan(PLAN, call, ENDPOINTS[kind], template, options, Limits(batch_size, 1))
+
+    def entry(ready: ParamRecipient) -> Entry:
+        row = (ready.mobile, ready.param, ready.name, ready.email, ready.send_at, ready.reference)
+        if reference := ready.reference.strip():
+            return Entry(_key("reference", reference), _write(row), 0)
+        own = f"{text}\0{ready.mobile}\0{ready.param}\0{ready.send_at}"
+        return Entry(_key("text", own), _write(row), 0)
+
+    return Draft(form, _checker(plan.check, entry, plan.points))
+
+
+def draft_text(
+    call: Caller,
+    text: str,
+    send_at: datetime | None,
+    options: Options,
+    batch_size: int,
+    send_before: object,
+    *,
+    filtered: bool,
+) -> Draft:
+    """
+    Draft one text for many.
+
+    Raises:
+        InvalidRequest: What all share is wrong.
+    """
+    problems = Problems()
+    until = _send_before(problems, send_before)
+    shared = shared_text(problems, text, (), options, send_at, utc_now())
+    problems.end(PLAN_TEXT)
+    kind: Kind = "filtered" if filtered else "text"
+    form = Form(kind, text, shared.subject, shared.minutes, shared.event_id, shared.send_at, until)
+    limits = Limits(batch_size, 1)
+    plan = broadcast_plan(PLAN_TEXT, call, ENDPOINTS[kind], text, send_at, options, limits)
+
+    def entry(number: str) -> Entry:
+        key = _key("text", f"{text}\0{number}\0\0{shared.send_at}")
+        return Entry(key, _write([number]), 0)
+
+    return Draft(form, _checker(plan.check, entry, plan.points))
+
+
+def _checker(
+    check: Callable[[Any, int], Any],
+    entry: Callable[[Any], Entry],
+    points: Callable[[tuple[Any, ...]], Decimal],
+) -> Callable[[Any, int], Entry | InvalidRequest]:
+    def checked(item: Any, position: int) -> Entry | InvalidRequest:
+        ready = check(item, position)
+        if isinstance(ready, InvalidRequest):
+            return ready
+        return entry(ready)._replace(points=int(points((ready,))))
+
+    return checked
+
+
+def refused_entry(item: object) -> Entry:
+    """Keep an item that can't be sent; planned again after it was mended, it has another key."""
+    row: Sequence[object]
+    match item:
+        case PersonalizedMessage():
+            row = (item.mobile, item.text, item.name, item.email, item.send_at, item.reference)
+        case TemplateRecipient():
+            row = (item.mobile, item.fields, item.name, item.email, item.send_at, item.reference)
+        case _:
+            row = (item,)
+    shown = [value if isinstance(value, str) else str(value) for value in row]
+    # Escaped: it may hold what no text on disk can.
+    return Entry(_key("refused", "\0".join(shown)), json.dumps(shown), 0)
+
+
+def _key(kind: str, own: str) -> bytes:
+    digest = blake2b(f"{kind}\0{own}".encode("utf-8", "surrogatepass"), digest_size=_DIGEST)
+    return digest.digest()
+
+
+def _send_before(problems: Problems, value: object) -> datetime | None:
+    if value is None:
+        return None
+    if isinstance(value, datetime) and value.utcoffset() is not None:
+        return value
+    problems.found.append("send_before: must be a datetime with a time zone, such as TAIPEI")
+    return None
+
+
+# --- requests, rebuilt from what was kept ---
+
+
+def intent(name: str, batch: int) -> str:
+    """Write what names a batch in SB and MR, and so in push reports."""
+    return f"{name}-{batch}"
+
+
+def request(form: Form, payload: str, code: str) -> TextMessage | ParamMessage:
+    """Rebuild a batch's request: byte for byte the same each time."""
+    rows: list[list[str]] = json.loads(payload)
+    subject = f"{form.subject} {code}".strip()
+    if form.kind in ("text", "filtered"):
+        mobiles = tuple(row[0] for row in rows)
+        return TextMessage(form.text, mobiles, subject, form.send_at, form.minutes, form.event_id)
+    recipients = tuple(
+        ParamRecipient(mobile, param, name, email, send_at, f"{code}-{number}")
+        for number, (mobile, param, name, email, send_at, _) in enumerate(rows, 1)
+    )
+    template = form.text if form.kind == "template" else None
+    return ParamMessage(template, recipients, subject, form.minutes, form.event_id)
+
+
+def people(form: Form, payload: str) -> list[Person]:
+    """Read for whom a batch is."""
+    personal = form.kind in ("personalized", "template")
+    rows = json.loads(payload)
+    return [Person(row[0], row[5] if personal and len(row) > 1 else "") for row in rows]

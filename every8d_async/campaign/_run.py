@@ -1,0 +1,187 @@
+"""A run over what is planned: the bulk run's way of going, pausing and ending, on a journal."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from types import TracebackType
+from typing import Self
+
+import anyio
+from attrs import evolve
+
+from every8d_async._bulk import BulkRun, BulkSummary, Plan
+from every8d_async.campaign._journal import Limits
+from every8d_async.campaign._values import Batch, CampaignOutcome, State
+from every8d_async.campaign._worker import AnyReceipt, Worker
+
+_ENDINGS = {State.ACCEPTED: "accepted", State.REFUSED: "refused", State.UNKNOWN: "unknown"}
+
+
+class _Planned:
+    """Claims planned batches, one by one, until there is none or a limit would be crossed."""
+
+    def __init__(self, worker: Worker, limits: Limits) -> None:
+        self._worker = worker
+        self._limits = limits
+        self._after = 0
+        self.waiting: set[int] = set()
+        self.crossed = ""
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Batch:
+        if not self._after:
+            await self._worker.recover()
+        while (batch := await self._claim()) is None:
+            # At the end, look once more: another worker may have died with what it had.
+            if self.crossed or not await self._worker.recover():
+                raise StopAsyncIteration
+            self._after = 0
+        return batch
+
+    async def _claim(self) -> Batch | None:
+        worker = self._worker
+        claim = await worker.journal.claim(self._after, self._limits, worker.clock())
+        self.crossed = claim.crossed
+        if claim.batch is not None:
+            self._after = claim.batch.id
+            self.waiting.add(claim.batch.id)
+            worker.active.add(claim.batch.id)
+        return claim.batch
+
+    def begin_again(self) -> None:
+        """Take those again that came back, after a pause."""
+        self._after = 0
+
+    def let_go(self) -> None:
+        """Give up what was claimed and did not get its turn."""
+        self._worker.active -= self.waiting
+        self.waiting.clear()
+
+
+class CampaignRun:
+    """
+    A campaign's run under way; enter it, and iterate over its batches as they finish.
+
+    ::
+
+        async with campaign.run() as run:
+            async for outcome in run: ...
+
+    It goes, pauses and ends as `BulkRun` does: work starts with the first step, and goes on only as
+    outcomes are taken; after five batches in a row that failed for a cause not their own, or at
+    once for a refused login, a firewall or credit gone, the iteration ends with `paused` true, and
+    `resume` and another iteration go on. A limit ends it, too; another run may have a higher one.
+
+    After a crash, run again: what is planned goes out, what may have gone out does not. Leaving the
+    block early waits for what is in flight; cancellation cuts that and leaves it unknown. What was
+    claimed and did not get its turn is planned again.
+
+    Attributes:
+        summary: What became of the recipients whose batches this run has finished. Those counted
+            as ``not_sent`` are planned again, but for what came too late for `send_before`.
+    """
+
+    def __init__(
+        self,
+        worker: Worker,
+        limits: Limits,
+        max_in_flight: int,
+        progress: Callable[[BulkSummary], None] | None,
+    ) -> None:
+        self.summary = BulkSummary()
+        self._worker = worker
+        self._source = _Planned(worker, limits)
+        self._stood: dict[int, Batch] = {}
+        self._bulk: BulkRun[Batch] = BulkRun(
+            self._source,
+            Plan[Batch, Batch](
+                check=_as_it_is,
+                key=_no_key,
+                send=self._send,
+                points=lambda _: Decimal(0),
+                batch_size=1,
+                max_in_flight=max_in_flight,
+                max_points=None,
+                max_recipients=None,
+                progress=None if progress is None else lambda _: progress(self.summary),
+            ),
+        )
+
+    @property
+    def paused(self) -> bool:
+        """Tell whether the iteration ended, or is about to, before all was sent."""
+        return self._bulk.paused or bool(self._source.crossed)
+
+    @property
+    def pause_reason(self) -> str:
+        """Say why, in words; empty while it is not paused."""
+        return self._bulk.pause_reason or self._source.crossed
+
+    def resume(self) -> None:
+        """Go on after a pause; iterate again. It lifts no limit."""
+        self._source.begin_again()
+        self._bulk.resume()
+
+    async def __aenter__(self) -> Self:
+        """
+        Enter the run; nothing is claimed or sent yet.
+
+        Raises:
+            SessionMisuse: It was entered before.
+        """
+        await self._bulk.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Wait for what is in flight, or cut it if the block was cancelled; let go of the rest."""
+        try:
+            await self._bulk.__aexit__(exc_type, exc_value, traceback)
+        finally:
+            with anyio.CancelScope(shield=True):
+                self._source.let_go()
+                await self._worker.recover()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> CampaignOutcome:
+        """Wait for the next batch to finish."""
+        outcome = await anext(self._bulk)
+        batch = self._stood.pop(outcome.messages[0].id)
+        return CampaignOutcome(batch, outcome.state, outcome.receipt, outcome.error)
+
+    async def _send(self, group: tuple[Batch, ...]) -> AnyReceipt:
+        batch = group[0]
+        self._source.waiting.discard(batch.id)
+        self._stood[batch.id] = batch
+        try:
+            return await self._worker.attempt(batch)
+        finally:
+            with anyio.CancelScope(shield=True):
+                self._stood[batch.id] = await self._worker.get(batch.id)
+            self._count(self._stood[batch.id])
+
+    def _count(self, batch: Batch) -> None:
+        name = _ENDINGS.get(batch.state, "not_sent")
+        done = batch if batch.state is State.ACCEPTED else None
+        self.summary = evolve(
+            self.summary,
+            **{name: getattr(self.summary, name) + batch.recipients},
+            cost=self.summary.cost + (done.cost if done else 0),
+            unsent=self.summary.unsent + (done.unsent if done else 0),
+            filtered=self.summary.filtered + (done.filtered if done else 0),
+        )
+
+
+def _as_it_is(batch: Batch, _position: int) -> Batch:
+    return batch
+
+
+def _no_key(_batch: Batch) -> str:
+    return ""
