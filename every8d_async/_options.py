@@ -135,6 +135,8 @@ class CallEvent:
         outcome: ``ok``, ``cancelled``, or the name of the error's class.
         seconds: How long it took.
         batch_id: The batch it made or asked about, or an empty text.
+        unknown: Whether a send or cancel may have been done without anybody knowing: it ended in
+            `OutcomeUnknown`, or its caller cut it after it had left.
     """
 
     operation: str
@@ -142,6 +144,7 @@ class CallEvent:
     outcome: str
     seconds: float
     batch_id: str
+    unknown: bool = False
 
 
 @frozen

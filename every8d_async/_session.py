@@ -562,7 +562,7 @@ class Every8DSession:
             note,
         )
         if self._settings.observer is not None:
-            event = CallEvent(run.operation, run.attempts, outcome, seconds, batch_id)
+            event = CallEvent(run.operation, run.attempts, outcome, seconds, batch_id, run.left)
             try:
                 self._settings.observer(event)
             except Exception:  # noqa: BLE001 - a listener's fault must not hide a call's end

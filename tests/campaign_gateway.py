@@ -16,6 +16,7 @@ from every8d_async.simulator._line import TRANSPORT
 
 SENDS = ("SendParam.ashx", "SendSMS.ashx", "SendSMS4FilterMessage.ashx")
 UID = PASSWORD = "proof"
+FAULTS = (Reset(acts=True), CutReply(keep=9, clean=True), CutReply(), Reset())
 _LATE = 0.2  # seconds after the connection was cut
 
 
@@ -54,9 +55,11 @@ class ProofGateway:
         self.simulator = Simulator(
             accounts=[Account(uid=UID, password=PASSWORD, credit=10**9)], rng=self._random.random
         )
+        # Of those that are not late; each fault is drawn where the ones before it did not strike.
+        each = rate * 3 / 16 / (1 - self._late)
         for handler in ("SendParam", "SendSMS", "SendSMS4FilterMessage") if rate else ():
-            for fault in (Reset(acts=True), CutReply(keep=9, clean=True), CutReply(), Reset()):
-                self.simulator.faults.add(handler, fault, rate=rate * 3 / 16)
+            for number, fault in enumerate(FAULTS):
+                self.simulator.faults.add(handler, fault, rate=each / (1 - number * each))
         self.pending = 0
         self.sends = 0
         self.late = 0

@@ -33,6 +33,7 @@ from every8d_async import (
     RetryPolicy,
     SessionMisuse,
     TemplateRecipient,
+    Timeout,
     mobile,
 )
 from every8d_async.simulator import (
@@ -494,6 +495,25 @@ async def test_leaving_early_waits_for_the_gateway(
     assert total(run.summary) == read <= 60
     assert run.summary.unknown == 0
     assert len(simulator.sent) == run.summary.accepted <= 50
+
+
+@pytest.mark.anyio
+async def test_leaving_early_waits_no_longer_than_a_call_may_take() -> None:
+    """A gateway that never answers holds a block up for `timeout.total` at most."""
+    simulator = make()
+    with simulator.serve() as site:
+        async with session_with(site, timeout=Timeout(total=0.2)) as session:
+            await session.credit()
+            simulator.faults.add("SendParam", Hang(acts=True), times=2)
+            simulator.faults.add("SendParam", Hang(), times=100)
+            run = session.sms.send_bulk(texts(100), batch_size=10, max_in_flight=4)
+            async with run:
+                async for _ in run:
+                    break
+            rest = [outcome async for outcome in run]
+    assert {("unknown", OutcomeUnknown)} == {(o.state, type(o.error)) for o in rest}
+    assert run.summary.unknown + run.summary.not_attempted == total(run.summary)
+    assert len(simulator.sent) == 20
 
 
 @pytest.mark.anyio

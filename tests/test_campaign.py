@@ -1,5 +1,6 @@
 """Campaigns as callers meet them: planned once, sent once, told in full, settled by evidence."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -376,6 +377,36 @@ async def test_a_cut_send_is_unknown(world: World) -> None:
                 scope.cancel()
         batch = await only(campaign, State.UNKNOWN)
         assert batch.cause == "the call was cut before an answer came"
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("cancels", [1, 2, 3])
+async def test_a_native_cancel_never_plans_again_what_had_left(
+    world: World, anyio_backend: str, cancels: int
+) -> None:
+    """A cancel of asyncio's own passes through shields; what it leaves behind is unknown."""
+    arrived = asyncio.Event()
+
+    class Gate(Scripted):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            response = await super().handle_async_request(request)
+            if b"RecipientDataList" in await request.aread():
+                arrived.set()
+                await asyncio.Event().wait()
+            return response
+
+    async with world.open(transport=Gate(world)) as campaign:
+        await campaign.plan(messages(5))
+        task = asyncio.create_task(campaign.run_batch(1))
+        await arrived.wait()
+        for _ in range(cancels):
+            task.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (await campaign.status()).unknown == 5
+        assert not await finish(campaign)
+    assert world.counts == dict.fromkeys(mobiles(5), 1)
 
 
 async def test_a_repeat_that_is_cut_before_it_left_leaves_the_doubt(world: World) -> None:

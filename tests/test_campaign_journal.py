@@ -374,3 +374,13 @@ async def test_the_session_is_not_closed_with_the_campaign(tmp_path: Path) -> No
         pass
     assert not session.is_closed
     await session.aclose()
+
+
+def test_nobody_pays_for_campaigns_who_does_not_use_them() -> None:
+    """The package itself never imports them, nor SQLite."""
+    program = (
+        "import sys, every8d_async;"
+        "print([name for name in sys.modules if 'campaign' in name or 'sqlite' in name])"
+    )
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert told.stdout.strip() == b"[]"

@@ -31,6 +31,7 @@ class Slot(httpx.AsyncBaseTransport):
         self.closed = 0
 
     async def aclose(self) -> None:
+        # Begun is closed: what a cancel cuts here is only the wait.
         self.closed += 1
         await checkpoint()
 
@@ -163,6 +164,17 @@ async def test_a_sweep_that_is_cancelled_loses_no_slot(anyio_backend: object) ->
     assert slots.free == 3
     await slots.pool.take()
     assert slots.closed == [0, 1, 2]
+
+
+async def test_a_cancelled_caller_closes_his_slot_all_the_same() -> None:
+    """Giving back is not cut by the scope that cut the exchange."""
+    slots = Slots(size=2)
+    with anyio.CancelScope() as scope:
+        taken = [await slots.pool.take() for _ in range(2)]
+        scope.cancel()
+        for slot in taken:
+            await slots.pool.give(slot, sound=False)
+    assert (slots.closed, slots.free) == ([0, 1], 2)
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])

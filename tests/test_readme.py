@@ -24,6 +24,10 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 
 
+async def store(report: object) -> None:
+    """Stand in for the reader's own handler of push reports."""
+
+
 @contextmanager
 def gateway() -> Generator[None]:
     """Put the simulator where the real gateway stands, so that examples need no change."""
@@ -36,10 +40,19 @@ def gateway() -> Generator[None]:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("block", blocks("python"), ids=lambda block: block.splitlines()[0][:60])
-async def test_python_block_runs(block: str, request: pytest.FixtureRequest) -> None:
+async def test_python_block_runs(
+    block: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Each Python block of README.md runs as it stands, with what its text has introduced."""
     names: dict[str, Any] = {name: getattr(every8d_async, name) for name in every8d_async.__all__}
-    names |= {"respx": respx, "pytest": pytest}
+    names |= {"respx": respx, "pytest": pytest, "token": "a-token-that-nobody-guesses"}
+    names["store"] = store
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EVERY8D_UID", "uid")
+    monkeypatch.setenv("EVERY8D_PASSWORD", "password")
     code = compile(block, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     with gateway():
         async with Every8DSession("uid", "password") as session:

@@ -964,6 +964,7 @@ async def test_a_send_that_was_cut_is_told(
             assert all("sms.send cancelled" in text and "nobody knows" in text for text in warned)
             caplog.clear()
     assert [event.outcome for event in events] == ["ok", "cancelled", "cancelled"]
+    assert [event.unknown for event in events] == [False, True, False]
 
 
 async def test_a_send_cut_while_its_refusal_is_looked_into_is_told(
@@ -1002,6 +1003,22 @@ async def test_a_send_cut_while_it_logs_in_again_is_no_doubt(
             await anyio.wait_all_tasks_blocked()
             group.cancel_scope.cancel()
         assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
+
+
+@virtual
+async def test_a_send_cut_before_its_second_try_is_no_doubt(
+    anyio_backend: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Proven not done, and waiting for its turn to be done: a cancel leaves no doubt."""
+    simulator = Simulator()
+    async with in_mind(simulator, rate_limit=RateLimit(1, per=30.0)) as session:
+        await session.credit()
+        simulator.expire_tokens()
+        with anyio.move_on_after(50.0):
+            await send(session)
+    assert simulator.logins == 2
+    assert not simulator.sent
+    assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
 
 
 async def test_a_bug_is_passed_on() -> None:
@@ -1201,6 +1218,31 @@ async def test_the_deadline_covers_the_question_about_a_token(anyio_backend: obj
         await session.credit()
         transport.order("ConnectionHandler.ashx", *[anyio.sleep_forever] * 9)
         assert isinstance(await failure(send(session)), OutcomeUnknown)
+
+
+@virtual
+@pytest.mark.parametrize("token_dies", [False, True], ids=["question", "login"])
+async def test_what_serves_many_has_its_own_time(
+    anyio_backend: object, *, token_dies: bool
+) -> None:
+    """A login or question begun late in a call may go on for others; the call ends in time."""
+    transport = Scripted()
+    refusal = httpx.Response(200, content="-99,發生不明錯誤".encode())
+
+    async def late() -> httpx.Response:
+        await anyio.sleep(50.0)
+        transport.order("ConnectionHandler.ashx", *[anyio.sleep_forever] * 9)
+        if token_dies:
+            session._keeper.drop()
+        return httpx.Response(503) if token_dies else refusal
+
+    async with transport.session(timeout=Timeout(total=60.0)) as session:
+        await session.credit()
+        transport.order("GetCredit.ashx" if token_dies else "SendSMS.ashx", late)
+        begun = anyio.current_time()
+        error = await failure(credit(session) if token_dies else send(session))
+        assert type(error) is (GatewayUnavailable if token_dies else OutcomeUnknown)
+        assert anyio.current_time() - begun == pytest.approx(60.0, abs=0.1)
 
 
 @virtual

@@ -33,7 +33,6 @@ from every8d_async.campaign._values import (
     CampaignStatus,
     Clock,
     Evidence,
-    JournalError,
     Person,
     Planned,
     Reconciled,
@@ -223,11 +222,6 @@ class Campaign:
         batch_size: int,
         progress: Callable[[Planned], None] | None,
     ) -> Planned:
-        if await self._journal.is_purged():
-            raise JournalError(
-                "the campaign was purged, so nobody knows any more who was planned. Nothing was "
-                "planned; begin another campaign."
-            )
         planner = Planner(self._journal, draft, batch_size, self._clock)
         return await planner.run(items, progress)
 

@@ -100,7 +100,12 @@ class Journal(Protocol):
         ...
 
     async def add(self, form: Form, groups: Sequence[Group], now: datetime) -> int:
-        """Plan what has a new key; give how many that were."""
+        """
+        Plan what has a new key; give how many that were.
+
+        Raises:
+            JournalError: Keys were purged, so nobody knows any more which are new.
+        """
         ...
 
     async def form(self, form: int) -> Form:
@@ -168,8 +173,4 @@ class Journal(Protocol):
 
     async def purge(self, before: datetime, now: datetime) -> int:
         """Remove the personal data of batches that ended before a time; give how many."""
-        ...
-
-    async def is_purged(self) -> bool:
-        """Tell whether keys were removed, so that nobody knows who was planned."""
         ...

@@ -11,7 +11,7 @@ from attrs import asdict
 
 from every8d_async._models import TAIPEI, DeliveryReport
 from every8d_async.campaign._journal import Entry, Form, Group
-from every8d_async.campaign._values import Batch, State
+from every8d_async.campaign._values import Batch, JournalError, State
 
 Row = tuple[Any, ...]
 
@@ -118,6 +118,11 @@ def form_body(form: Form) -> str:
 
 def add(db: sqlite3.Connection, form: Form, groups: Sequence[Group], now: float) -> int:
     """Plan the entries whose key is new, each group as one batch; give how many there were."""
+    if db.execute("SELECT 1 FROM meta WHERE name = 'purged'").fetchone() is not None:
+        raise JournalError(
+            "the campaign was purged, so nobody knows any more who was planned. Nothing was "
+            "planned; begin another campaign."
+        )
     number = _form_number(db, form)
     # In order, since that touches each page of a large table once.
     keys = sorted({entry.key for group in groups for entry in group.entries})

@@ -293,11 +293,6 @@ class SqliteJournal:
         self._connection.execute("VACUUM")
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
-    async def is_purged(self) -> bool:
-        """Tell whether keys are gone; see `Journal.is_purged`."""
-        query = "SELECT 1 FROM meta WHERE name = 'purged'"
-        return await self._do(lambda db: db.execute(query).fetchone() is not None)
-
 
 class _Transaction:
     """Takes the write lock at once, so that what is read stays true; commits, or takes it back."""
