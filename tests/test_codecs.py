@@ -370,7 +370,7 @@ def test_no_json(body: str) -> None:
         ('{"Result":false}', Refusal(0, "")),
         ('{"Result":false,"Status":null,"Msg":null}', Refusal(0, "")),
         ('{"Result":false,"Status":true,"Msg":5}', Refusal(0, "")),
-        ('{"Result":false,"Status":"-28 ","Msg":["x"]}', Refusal(0, "")),
+        ('{"Result":false,"Status":"-28 ","Msg":["x"]}', Refusal(-28, "")),
         ('{"Result":false,"Status":"９","Msg":"x"}', Refusal(0, "x")),
         ('{"Result":false,"Status":"' + "9" * 5000 + '"}', Refusal(0, "")),
         ('{"Result":false,"Status":-9999999999}', Refusal(0, "")),
