@@ -126,7 +126,5 @@ def _refuse_public(site: str) -> None:
 
 def _respx_is_mocking() -> bool:
     respx: Any = sys.modules.get("respx")
-    if respx is None:
-        return False
     # Its httpx mocker patches AsyncClient, which the session does not use: calls would go out.
-    return bool(respx.mocks.HTTPCoreMocker.routers)
+    return respx is not None and bool(respx.mocks.HTTPCoreMocker.routers)
