@@ -729,6 +729,18 @@ class Trial:
         return PersonalizedMessage(message.mobile, message.text)
 
 
+def can_be_told_apart(troubles: list[Trouble]) -> bool:
+    """
+    Leave out the one pair of faults that nobody can tell from a dead token.
+
+    A gateway that acts, answers -99 all the same, and whose token dies before it is asked about,
+    looks exactly like one that refused the call because the token was dead: the README says so.
+    """
+    faults = [trouble.fault for trouble in troubles]
+    acted = any(isinstance(fault, Refuse) and fault.acts and fault.code == -99 for fault in faults)
+    return not (acted and any(isinstance(fault, DeadToken) for fault in faults))
+
+
 def trials(forms: Iterable[str]) -> st.SearchStrategy[Trial]:
     return st.builds(
         Trial,
@@ -738,7 +750,7 @@ def trials(forms: Iterable[str]) -> st.SearchStrategy[Trial]:
         max_in_flight=st.integers(1, 5),
         bad=st.sets(st.integers(0, 70), max_size=6),
         keys=st.sampled_from([5, 1000]),
-        troubles=TROUBLES,
+        troubles=TROUBLES.filter(can_be_told_apart),
         seed=st.integers(0, 2**16),
         way_out=st.sampled_from(WAYS_OUT),
         after=st.integers(0, 10),
