@@ -452,9 +452,8 @@ class BulkRun(Generic[Item]):
     def _learn(self, outcome: BatchOutcome[Item]) -> None:
         """Pause for causes that are not the messages' own."""
         error = outcome.error
-        # Our own checks' no tells nothing of the gateway, and of what was cut there is no error.
-        if isinstance(error, InvalidRequest) or (outcome.receipt is None and error is None):
-            return
+        if isinstance(error, InvalidRequest):
+            return  # our own checks' no tells nothing of the gateway
         if error is None or outcome.state == "refused":
             self._failed_in_row = 0
             if outcome.receipt is not None and outcome.receipt.unsent:

@@ -922,14 +922,20 @@ async def test_cancellation_cuts_and_counts_unknown(kind: str, caplog: Any) -> N
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("held", [range(9), [3]], ids=["all", "one"])
+@pytest.mark.parametrize("held", [range(9), [3], []], ids=["all", "one", "source"])
 async def test_cancellation_never_looks_like_the_end(held: Iterable[int]) -> None:
     """However outcomes come in just then, a cancelled iteration does not end as if all went."""
     desk = Desk(held=held)
     ends: list[str] = []
 
+    async def source() -> AsyncIterator[int]:
+        for number in range(9):
+            yield number
+        if not held:
+            await anyio.sleep_forever()
+
     async def use() -> None:
-        async with desk.run(range(9)) as run:
+        async with desk.run(source()) as run:
             async for _ in run:
                 pass
             ends.append("all went")
@@ -939,6 +945,20 @@ async def test_cancellation_never_looks_like_the_end(held: Iterable[int]) -> Non
         await anyio.wait_all_tasks_blocked()
         group.cancel_scope.cancel()
     assert ends == []
+
+
+@pytest.mark.anyio
+async def test_a_cancelled_block_takes_no_outcome() -> None:
+    """Not one that is there already, either; it can be had afterwards."""
+    run = Desk().run(range(4))
+    with anyio.CancelScope() as scope:
+        async with run:
+            assert (await anext(run)).index == 0
+            await anyio.wait_all_tasks_blocked()
+            scope.cancel()
+            await anext(run)
+    assert scope.cancelled_caught
+    assert items_of([outcome async for outcome in run]) == [1, 2, 3]
 
 
 @pytest.mark.anyio
@@ -1239,6 +1259,15 @@ async def test_no_group_leaves() -> None:
         await outcomes_of(desk.run(Source(3, fault=Told("source")).later(), progress=progress))
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Heed Ctrl-C, also where the tests run in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_while_leaving_comes_out_as_itself() -> None:
     """Ctrl-C during the wait for what is in flight ends it, without a group around it."""
 
