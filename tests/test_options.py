@@ -166,6 +166,6 @@ def test_a_rate_has_an_even_pace(limit: RateLimit, interval: float, ahead: float
 
 
 def test_a_call_event_has_no_room_for_secrets() -> None:
-    """An observer hears of operation, tries, outcome, time and batch, and of nothing else."""
+    """An observer hears of operation, tries, outcome, time, batch, doubt, and of nothing else."""
     names = [field.name for field in fields(CallEvent)]
-    assert names == ["operation", "attempts", "outcome", "seconds", "batch_id"]
+    assert names == ["operation", "attempts", "outcome", "seconds", "batch_id", "unknown"]
