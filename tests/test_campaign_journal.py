@@ -19,6 +19,7 @@ from every8d_async.campaign import Batch, Campaign, JournalError, Limits, Sqlite
 from every8d_async.campaign import _schema as schema
 from every8d_async.campaign._journal import Entry, Form, Group
 from every8d_async.campaign._owners import Owner
+from every8d_async.campaign._sqlite import to_wal
 from tests.campaign_kit import World, finish, messages, mobiles
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -219,6 +220,66 @@ async def test_a_broken_disk_is_its_own_error(path: Path) -> None:
     broken: Any = Broken()
     with pytest.raises(sqlite3.OperationalError):
         schema.check(broken)
+
+
+@pytest.mark.parametrize("statements", range(4))
+def test_a_file_that_another_process_is_making_is_ours(path: Path, statements: int) -> None:
+    """Whatever comes between what is read of it: it is read as it stood at one moment."""
+
+    class Raced(sqlite3.Connection):
+        done = 0
+
+        def execute(self, *query: Any) -> sqlite3.Cursor:
+            if self.done == statements:
+                other = sqlite3.connect(path, isolation_level=None)
+                schema.migrate(other)
+                other.close()
+            self.done += 1
+            return super().execute(*query)
+
+    db = sqlite3.connect(path, isolation_level=None, factory=Raced)
+    schema.check(db)
+    db.close()
+
+
+def test_the_log_is_had_once_another_process_lets_go_of_the_file(path: Path) -> None:
+    """SQLite itself does not wait there: a second worker would end with «database is locked»."""
+
+    class Patient(sqlite3.Connection):
+        tries = 0
+
+        def execute(self, *query: Any) -> sqlite3.Cursor:
+            self.tries += 1
+            if self.tries == 3:
+                other.execute("ROLLBACK")
+            return super().execute(*query)
+
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    db = sqlite3.connect(path, timeout=0, isolation_level=None, factory=Patient)
+    to_wal(db, 60)
+    assert db.tries == 3
+    assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    db.close()
+    other.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "patience"), [(sqlite3.SQLITE_BUSY, 0), (sqlite3.SQLITE_IOERR, 60)]
+)
+def test_a_file_that_stays_locked_or_a_broken_disk_is_told(code: int, patience: float) -> None:
+    """The wait has an end, and nothing but another process is waited for."""
+    told = sqlite3.OperationalError("told")
+    told.sqlite_errorcode = code
+
+    class Failing:
+        def execute(self, _query: str) -> None:
+            raise told
+
+    failing: Any = Failing()
+    with pytest.raises(sqlite3.OperationalError) as caught:
+        to_wal(failing, patience)
+    assert caught.value is told
 
 
 @pytest.mark.anyio

@@ -44,30 +44,40 @@ CREATE TABLE report (
 ) WITHOUT ROWID;
 """
 
+# One statement, so that all is of one moment: another process may be making the file just now.
+_LOOK = """
+SELECT user_version, application_id, (SELECT count(*) FROM sqlite_master)
+FROM pragma_user_version, pragma_application_id
+"""
+
 # A file's user_version is how many of these it has been through. Never change one: add another.
 STEPS: tuple[str, ...] = (_FIRST,)
 
 
-def check(connection: sqlite3.Connection, steps: Sequence[str] = STEPS) -> None:
+def check(connection: sqlite3.Connection, steps: Sequence[str] = STEPS) -> int:
     """
     Look whether a file is ours to use; nothing in it is changed.
+
+    Returns:
+        How many of the steps it has been through.
 
     Raises:
         JournalError: The file is newer than this package, or is something else's.
     """
     try:
-        version, mark = _pragma(connection, "user_version"), _pragma(connection, "application_id")
+        version, mark, tables = connection.execute(_LOOK).fetchone()
     except sqlite3.OperationalError:
         raise  # the disk, or another process
     except sqlite3.DatabaseError:
         raise JournalError("the file is no database, so no campaign's journal") from None
-    if mark != APPLICATION and (version or _has_tables(connection)):
+    if mark != APPLICATION and (version or tables):
         raise JournalError("the file is a database of something else, not a campaign's journal")
     if version > len(steps):
         raise JournalError(
             f"the journal has version {version}, and this package knows versions up to "
             f"{len(steps)}: a newer every8d-async wrote it. Upgrade; nothing was changed."
         )
+    return int(version)
 
 
 def migrate(connection: sqlite3.Connection, steps: Sequence[str] = STEPS) -> None:
@@ -77,19 +87,8 @@ def migrate(connection: sqlite3.Connection, steps: Sequence[str] = STEPS) -> Non
     Raises:
         JournalError: As by `check`: another process may have been here since.
     """
-    check(connection, steps)
-    for step in steps[_pragma(connection, "user_version") :]:
+    for step in steps[check(connection, steps) :]:
         for statement in filter(None, map(str.strip, step.split(";"))):
             connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {APPLICATION}")
     connection.execute(f"PRAGMA user_version = {len(steps)}")
-
-
-def _pragma(connection: sqlite3.Connection, name: str) -> int:
-    value: int = connection.execute(f"PRAGMA {name}").fetchone()[0]
-    return value
-
-
-def _has_tables(connection: sqlite3.Connection) -> bool:
-    count: int = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    return count > 0

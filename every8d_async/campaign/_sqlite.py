@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -37,6 +38,7 @@ Result = TypeVar("Result")
 
 _OWNER_ONLY = 0o600
 _BUSY = 60.0  # seconds to wait for another process's transaction
+_PAUSE = 0.01  # seconds before a file is asked for again that another process has to itself
 _CACHE = 8  # MB of pages
 _OPENING = threading.Lock()  # one at a time in this process: see _make
 
@@ -98,7 +100,7 @@ class SqliteJournal:
     def _prepare(self, connection: sqlite3.Connection, account: str) -> None:
         check(connection)
         self._path.chmod(_OWNER_ONLY)
-        connection.execute("PRAGMA journal_mode = WAL")
+        to_wal(connection, _BUSY)
         # With NORMAL a commit is not synced, and a send could leave before its ON_WIRE is on disk.
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA fullfsync = ON")  # macOS: through the disk's own cache, too
@@ -292,6 +294,29 @@ class SqliteJournal:
         assert self._connection is not None  # noqa: S101 - a transaction was just made
         self._connection.execute("VACUUM")
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def to_wal(connection: sqlite3.Connection, patience: float) -> None:
+    """
+    Give a file its write-ahead log, once for all.
+
+    SQLite's own waiting does not cover this: where two processes do it at once, one is told at once
+    that the file is locked. It is asked again, for `patience` seconds.
+
+    Raises:
+        sqlite3.OperationalError: Another process has the file to itself, or the disk failed.
+    """
+    until = time.monotonic() + patience
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() >= until:
+                raise
+            time.sleep(_PAUSE)
+        else:
+            return
 
 
 class _Transaction:
