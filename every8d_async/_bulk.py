@@ -18,6 +18,7 @@ from collections.abc import (
     Callable,
     Iterable,
     Iterator,
+    Sequence,
 )
 from decimal import Decimal
 from inspect import isasyncgen, isgenerator
@@ -156,6 +157,20 @@ class Chunker(Generic[Item, Ready]):
         # A group of one is closed at once, so there is never a second one to give.
         return self.rest() if len(self._items) == self.size else chunk
 
+    def fits(self, keys: Sequence[str]) -> bool:
+        """Tell whether no key stands twice among these, nor in the group already."""
+        named = set(keys) - {""}
+        return len(named) + keys.count("") == len(keys) and named.isdisjoint(self._keys)
+
+    def extend(
+        self, items: Sequence[Item], ready: Sequence[Ready], keys: Sequence[str]
+    ) -> Chunk[Item, Ready] | None:
+        """Take items that fit, no more than are lacking; give the group if it became complete."""
+        self._items += items
+        self._ready += ready
+        self._keys.update(filter(None, keys))
+        return self.rest() if len(self._items) == self.size else None
+
     def rest(self) -> Chunk[Item, Ready] | None:
         """Give what has gathered, if anything."""
         if not self._items:
@@ -171,7 +186,7 @@ class Plan(Generic[Item, Ready]):
     How a run treats its items.
 
     Attributes:
-        check: An item and its position as what goes on the wire, or why it can't.
+        check: Items, the first of them at a position, as what goes on the wire, or why one can't.
         key: What may stand once in a request, or an empty text.
         send: Sends a group.
         points: What a group will probably cost; asked only where `max_points` is set.
@@ -182,7 +197,7 @@ class Plan(Generic[Item, Ready]):
         progress: Hears after each batch.
     """
 
-    check: Callable[[Item, int], Ready | InvalidRequest]
+    check: Callable[[Sequence[Item], int], Sequence[Ready | InvalidRequest]]
     key: Callable[[Ready], str]
     send: Callable[[tuple[Ready, ...]], Awaitable[Receipt | FilteredReceipt]]
     points: Callable[[tuple[Ready, ...]], Decimal]
@@ -368,15 +383,21 @@ class BulkRun(Generic[Item]):
             await self._launch(chunk)
 
     async def _plan_all(self) -> None:
-        check, key, chunker = self._plan.check, self._plan.key, self._chunker
-        for position, item in enumerate(self._reading, self._planned):
-            ready = check(item, position)
-            if isinstance(ready, InvalidRequest):
-                await self._launch(Chunk((item,), error=ready))
-            elif (chunk := chunker.add(item, ready, key(ready))) is not None:
+        key, chunker = self._plan.key, self._chunker
+        given = self._reading
+        checked = self._plan.check(given, self._planned)
+        sound = InvalidRequest not in set(map(type, checked))
+        if sound and chunker.fits(keys := [*map(key, checked)]):
+            if (chunk := chunker.extend(given, checked, keys)) is not None:
                 await self._launch(chunk)
-        self._planned += len(self._reading)
-        self._reading.clear()
+        else:
+            for item, ready in zip(given, checked, strict=True):
+                if isinstance(ready, InvalidRequest):
+                    await self._launch(Chunk((item,), error=ready))
+                elif (chunk := chunker.add(item, ready, key(ready))) is not None:
+                    await self._launch(chunk)
+        self._planned += len(given)
+        given.clear()
 
     async def _launch(self, chunk: Chunk[Item, Any]) -> None:
         """Send a chunk off when there is room, and no pause."""

@@ -67,21 +67,21 @@ def form_body(fields: Mapping[str, object]) -> bytes:
 def json_body(fields: Mapping[str, object]) -> bytes:
     """Write fields as a JSON object, in UTF-8."""
     written = (
-        f"{quoted(name)}:{value.json if isinstance(value, Written) else _dumps(value)}"
+        b"%b:%b" % (_dumps(name), value.json if isinstance(value, Written) else _dumps(value))
         for name, value in fields.items()
     )
-    return f"{{{','.join(written)}}}".encode()
+    return b"{%b}" % b",".join(written)
 
 
 @frozen
 class Written:
     """A field that is JSON already: what comes by the thousand is quicker written by hand."""
 
-    json: str = field(repr=False)
+    json: bytes = field(repr=False)
 
 
-def _dumps(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+def _dumps(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def read_text(body: bytes) -> str:
@@ -226,7 +226,7 @@ def read_json(body: bytes) -> dict[str, Any] | Refusal:
 
 
 def _loads(text: str) -> dict[str, Any]:
-    if (fast := _fast_json()) is not None:
+    if (fast := fast_json()) is not None:
         # What it refuses and the standard library takes (a lone surrogate, say) is taken all the
         # same: the extra must change nothing but the time.
         with suppress(ValueError):
@@ -239,7 +239,7 @@ def _loads(text: str) -> dict[str, Any]:
 
 
 @cache
-def _fast_json() -> Any:
+def fast_json() -> Any:
     """Give orjson where the extra ``speed`` is installed; looked for when it is first needed."""
     try:
         import orjson  # noqa: PLC0415 - an extra

@@ -5,9 +5,9 @@ This is the one place where the names of request fields stand.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from attrs import evolve, field, frozen
 
@@ -222,16 +222,31 @@ def _param_fields(message: ParamMessage) -> dict[str, object]:
         **({} if message.template is None else {"MSG": message.template}),
         "RETRYTIME": message.minutes,  # a number here, a text in forms
         **_extras(message),
-        "RecipientDataList": codecs.Written(f"[{','.join(map(_row, message.recipients))}]"),
+        "RecipientDataList": codecs.Written(_rows(message.recipients)),
     }
 
 
-def _row(recipient: ParamRecipient) -> str:
-    return (
-        f'{{"Name":{quoted(recipient.name)},"Mobile":{quoted(recipient.mobile)}'
-        f',"Email":{quoted(recipient.email)},"SendTime":{quoted(recipient.send_at)}'
-        f',"Param":{quoted(recipient.param)},"Mr":{quoted(recipient.reference)}}}'
-    )
+def _rows(recipients: Sequence[ParamRecipient]) -> bytes:
+    # The same bytes either way.
+    if (fast := codecs.fast_json()) is not None:
+        rows = [
+            {
+                "Name": name,
+                "Mobile": mobile,
+                "Email": email,
+                "SendTime": send_at,
+                "Param": param,
+                "Mr": reference,
+            }
+            for mobile, param, name, email, send_at, reference in recipients
+        ]
+        return cast("bytes", fast.dumps(rows))
+    written = [
+        f'{{"Name":{quoted(name)},"Mobile":{quoted(mobile)},"Email":{quoted(email)}'
+        f',"SendTime":{quoted(send_at)},"Param":{quoted(param)},"Mr":{quoted(reference)}}}'
+        for mobile, param, name, email, send_at, reference in recipients
+    ]
+    return f"[{','.join(written)}]".encode()
 
 
 SEND_SMS = Endpoint[TextMessage, Receipt](

@@ -22,6 +22,7 @@ PictureType = Literal["jpg", "jpeg", "png", "gif"]
 
 _TAIWAN = re.compile(r"(?:\+?8860?|0)(9[0-9]{8})")
 _FOREIGN = re.compile(r"\+(?!886)[1-9][0-9]{6,14}")
+_USUAL = re.compile(r"(?:(?:\+886|0)9[0-9]{8}\n)*")
 
 
 def canonical(text: str) -> str | None:
@@ -30,6 +31,21 @@ def canonical(text: str) -> str | None:
     if taiwan := _TAIWAN.fullmatch(bare):
         return f"+886{taiwan[1]}"
     return bare if _FOREIGN.fullmatch(bare) else None
+
+
+def canonicals(texts: Sequence[str]) -> list[str] | None:
+    """
+    Give the canonical forms of many mobiles, or None where one of them is no mobile.
+
+    Raises:
+        TypeError: One of them is no text.
+    """
+    lines = "\n".join(texts) + "\n"
+    # No text holds a line end of its own if there are no more of them than texts.
+    if _USUAL.fullmatch(lines) and lines.count("\n") == len(texts):
+        return [text if text[0] == "+" else f"+886{text[1:]}" for text in texts]
+    found = [number for text in texts if (number := canonical(text)) is not None]
+    return found if len(found) == len(texts) else None
 
 
 @discreet

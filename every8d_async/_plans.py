@@ -1,15 +1,18 @@
 """
 How bulk runs treat their items: checked one by one, sent in groups, priced by estimate.
 
-A run checks a million items, nearly all of them sound. So each is first checked without making
-words for what may be wrong (`_quick_text`, `_quick_fields`); only what does not pass that is
-checked by the rules of `_requests`, which say what is wrong, or find that all is well.
+A run checks a million items, nearly all of them sound. So hundreds are first checked at once,
+without finding out which may be wrong (`_usual_texts`, `_usual_fields`); only what does not pass
+that is checked one by one, by the rules of `_requests`, which say what is wrong, or that all is
+well.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from decimal import Decimal
 from inspect import iscoroutinefunction
-from typing import Any, Protocol, TypeVar
+from itertools import chain
+from typing import Any, Protocol, TypeVar, cast
 
 from attrs import evolve, field, frozen
 
@@ -23,7 +26,7 @@ from every8d_async._models import (
     PersonalizedMessage,
     Receipt,
     TemplateRecipient,
-    canonical,
+    canonicals,
 )
 from every8d_async._requests import (
     TEMPLATE_FIELDS,
@@ -41,6 +44,7 @@ from every8d_async._requests import (
 
 Args = TypeVar("Args")
 Result = TypeVar("Result")
+Ready = TypeVar("Ready")
 AnyReceipt = Receipt | FilteredReceipt
 
 
@@ -120,10 +124,6 @@ def personal_plan(
     shared = param_message(problems, operation, form.text if form else None, (), options)
     wanted = PersonalizedMessage if form is None else TemplateRecipient
 
-    def check(item: object, position: int) -> ParamRecipient | InvalidRequest:
-        quick = _quick_text(item, options) if form is None else _quick_fields(item, form, options)
-        return quick or closely(item, position)
-
     def closely(item: object, position: int) -> ParamRecipient | InvalidRequest:
         found = Problems()
         name = f"messages[{position}]"
@@ -138,26 +138,28 @@ def personal_plan(
             return InvalidRequest(found.found, operation=operation)
         return ready
 
-    def key(ready: ParamRecipient) -> str:
-        # Without the white space around it, in which a gateway may see no difference.
-        return ready.reference.strip()
-
-    def text_of(ready: ParamRecipient) -> str:
-        return ready.param if form is None else form.filled(ready.param.split("|"))
+    def text_of(param: str) -> str:
+        return param if form is None else form.filled(param.split(_SEPARATOR))
 
     def points(group: Iterable[ParamRecipient]) -> Decimal:
         each = (
-            mms_points(options.attachment, text_of(ready))
+            mms_points(options.attachment, text_of(param))
             if options.mms
-            else sms_points(text_of(ready), ready.mobile, options.event_id)
-            for ready in group
+            else sms_points(text_of(param), mobile, options.event_id)
+            for mobile, param, *_ in group
         )
         return Decimal(sum(each))
 
     async def send(group: tuple[ParamRecipient, ...]) -> AnyReceipt:
         return await call(endpoint, evolve(shared, recipients=group))
 
-    return limits.plan(check, key, send, points)
+    check = by_halves(lambda items: _usual(items, form, options), closely)
+    return limits.plan(check, _reference, send, points)
+
+
+def _reference(ready: ParamRecipient) -> str:
+    # Without the white space around it, in which a gateway may see no difference.
+    return ready[-1].strip()
 
 
 def broadcast_plan(
@@ -180,8 +182,8 @@ def broadcast_plan(
     shared = shared_text(problems, text, (), options, send_at, utc_now())
     problems.end(operation)
 
-    def check(item: object, position: int) -> str | InvalidRequest:
-        return (isinstance(item, str) and canonical(item)) or closely(item, position)
+    def at_once(items: Sequence[Any]) -> list[str] | None:
+        return canonicals(items) if set(map(type, items)) == {str} else None
 
     def closely(item: object, position: int) -> str | InvalidRequest:
         found = Problems()
@@ -197,49 +199,87 @@ def broadcast_plan(
     async def send(group: tuple[str, ...]) -> AnyReceipt:
         return await call(endpoint, evolve(shared, mobiles=group))
 
-    return limits.plan(check, key, send, points)
+    return limits.plan(by_halves(at_once, closely), key, send, points)
 
 
-def _quick_text(item: object, options: Options) -> ParamRecipient | None:
-    """Check one person's own text; None where it takes a closer look."""
-    if options.mms or not isinstance(item, PersonalizedMessage) or not item.text:
+def by_halves(
+    at_once: Callable[[Sequence[Any]], list[Ready] | None],
+    closely: Callable[[Any, int], Ready | InvalidRequest],
+) -> Callable[[Sequence[Any], int], list[Ready | InvalidRequest]]:
+    """Check items at once, and what is odd among them alone, so that it slows no others."""
+
+    def check(items: Sequence[Any], position: int) -> list[Ready | InvalidRequest]:
+        if (ready := at_once(items)) is not None:
+            return [*ready]
+        half = len(items) // 2
+        if not half:
+            return [closely(item, position) for item in items]
+        return check(items[:half], position) + check(items[half:], position + half)
+
+    return check
+
+
+def _usual(
+    items: Sequence[object], form: Template | None, options: Options
+) -> list[ParamRecipient] | None:
+    """Check many people's own texts or fields; None where one of them takes a closer look."""
+    if options.mms:
+        return None  # each text is measured together with the picture
+    return _usual_texts(items) if form is None else _usual_fields(items, form)
+
+
+def _usual_texts(items: Sequence[object]) -> list[ParamRecipient] | None:
+    if set(map(type, items)) != {PersonalizedMessage}:
         return None
-    return _quick_recipient(item, item.text)
+    messages = cast("Sequence[PersonalizedMessage]", items)
+    texts = [message.text for message in messages]
+    return _usual_rows(messages, texts) if all(texts) else None
 
 
-def _quick_fields(item: object, form: Template, options: Options) -> ParamRecipient | None:
-    """Check one person's fields for a template; None where it takes a closer look."""
-    if options.mms or not isinstance(item, TemplateRecipient):
+def _usual_fields(items: Sequence[object], form: Template) -> list[ParamRecipient] | None:
+    if set(map(type, items)) != {TemplateRecipient}:
         return None
-    fields = item.fields
-    if not isinstance(fields, tuple | list) or not form.needed <= len(fields) <= TEMPLATE_FIELDS:
+    recipients = cast("Sequence[TemplateRecipient]", items)
+    given = [recipient.fields for recipient in recipients]
+    if not set(map(type, given)) <= {tuple, list}:
+        return None
+    sizes = set(map(len, given))
+    if min(sizes) < form.needed or max(sizes) > TEMPLATE_FIELDS:
         return None
     try:
-        param = "|".join(fields) + "|" * (TEMPLATE_FIELDS - len(fields))
-    except TypeError:
-        return None
-    # A field that holds a separator shows in their number; no fields at all have one too few.
-    return _quick_recipient(item, param) if param.count("|") == TEMPLATE_FIELDS - 1 else None
-
-
-def _quick_recipient(
-    given: PersonalizedMessage | TemplateRecipient, param: str
-) -> ParamRecipient | None:
-    mobile: object = given.mobile
-    number = canonical(mobile) if isinstance(mobile, str) else None
-    send_at = "" if given.send_at is None else _quick_time(given.send_at)
-    if number is None or send_at is None:
-        return None
-    texts = (param, given.name, given.email, given.reference)
-    try:
-        if not is_sendable("".join(texts)):
-            return None
+        params = [_SEPARATOR.join(fields) + _MISSING[len(fields)] for fields in given]
     except TypeError:  # one of them is no text
         return None
-    return ParamRecipient(number, param, given.name, given.email, send_at, given.reference)
+    # A field that holds a separator shows in their number; no fields at all have one too many.
+    if {param.count(_SEPARATOR) for param in params} != {TEMPLATE_FIELDS - 1}:
+        return None
+    return _usual_rows(recipients, params)
 
 
-def _quick_time(value: object) -> str | None:
-    problems = Problems()
-    written = problems.send_at("send_at", value, utc_now())
-    return None if problems.found else written
+def _usual_rows(
+    given: Sequence[PersonalizedMessage] | Sequence[TemplateRecipient], params: list[str]
+) -> list[ParamRecipient] | None:
+    # Each message is touched once, in one pass: by then they are in no cache any more.
+    rows = [(each.mobile, each.name, each.email, each.send_at, each.reference) for each in given]
+    mobiles, names, emails, times, references = zip(*rows, strict=True)
+    try:
+        sendable = is_sendable("".join(chain(params, names, emails, references)))
+        numbers = canonicals(mobiles)
+    except TypeError:  # one of them is no text
+        return None
+    written = _usual_times(times)
+    if not sendable or numbers is None or written is None:
+        return None
+    return [*zip(numbers, params, names, emails, written, references, strict=True)]
+
+
+def _usual_times(values: Sequence[datetime | None]) -> list[str] | None:
+    if values.count(None) == len(values):
+        return [""] * len(values)
+    problems, now = Problems(), utc_now()
+    times = [problems.send_at("send_at", value, now) for value in values]
+    return None if problems.found else times
+
+
+_SEPARATOR = "|"
+_MISSING = [_SEPARATOR * (TEMPLATE_FIELDS - size) for size in range(TEMPLATE_FIELDS + 1)]

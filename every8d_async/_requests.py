@@ -9,9 +9,9 @@ import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TypeGuard, TypeVar
+from typing import TypeAlias, TypeGuard, TypeVar
 
-from attrs import field, frozen, mutable
+from attrs import field, frozen
 
 from every8d_async._checks import Problems, kind
 from every8d_async._models import Attachment, PersonalizedMessage, TemplateRecipient
@@ -55,16 +55,14 @@ class TextMessage:
     picture: Picture | None = None
 
 
-@mutable  # a frozen one takes three times as long to make, and a bulk run makes a million
-class ParamRecipient:
-    """One person of a request with many texts, ready for the wire."""
+# A plain tuple of texts: a bulk run makes a million, and of anything else that lives for a while
+# the garbage collector would look at each one again and again.
+ParamRecipient: TypeAlias = tuple[str, str, str, str, str, str]
+"""
+One person of a request with many texts, ready for the wire.
 
-    mobile: str = field(repr=False)
-    param: str = field(repr=False)
-    name: str = field(repr=False)
-    email: str = field(repr=False)
-    send_at: str
-    reference: str
+Mobile, text (or the fields of a template), name, email, time to send, reference.
+"""
 
 
 @frozen
@@ -302,21 +300,21 @@ def _recipient(
     options: Options,
     now: datetime,
 ) -> ParamRecipient:
-    return ParamRecipient(
-        mobile=problems.mobile(f"{name}.mobile", given.mobile, abroad=not options.mms),
-        param=param,
-        name=problems.text(f"{name}.name", given.name),
-        email=problems.text(f"{name}.email", given.email),
-        send_at=problems.send_at(f"{name}.send_at", given.send_at, now),
-        reference=problems.text(f"{name}.reference", given.reference),
+    return (
+        problems.mobile(f"{name}.mobile", given.mobile, abroad=not options.mms),
+        param,
+        problems.text(f"{name}.name", given.name),
+        problems.text(f"{name}.email", given.email),
+        problems.send_at(f"{name}.send_at", given.send_at, now),
+        problems.text(f"{name}.reference", given.reference),
     )
 
 
 def _check_references(problems: Problems, recipients: Mapping[str, ParamRecipient]) -> None:
     first: dict[str, str] = {}
-    for name, recipient in recipients.items():
-        if recipient.reference:
-            other = first.setdefault(recipient.reference, name)
+    for name, (*_, reference) in recipients.items():
+        if reference:
+            other = first.setdefault(reference, name)
             problems.check(
                 ok=other == name,
                 problem=f"{name}.reference: is that of {other}; it must be unique in a request",

@@ -23,7 +23,7 @@ from every8d_async import _endpoints as endpoints
 from every8d_async import _requests as requests
 from every8d_async._bulk import BulkSummary, Chunk, Chunker, Plan
 from every8d_async._checks import Problems, is_sendable
-from every8d_async._plans import Limits, broadcast_plan, personal_plan
+from every8d_async._plans import Limits, broadcast_plan, by_halves, personal_plan
 from every8d_async._requests import Options, ParamMessage, ParamRecipient, Template
 
 if TYPE_CHECKING:
@@ -91,6 +91,31 @@ def test_a_group_is_closed_early_by_a_key_that_is_there_alone(keys: list[str], s
         assert len(chunk.items) == size or following in [keys[item] for item in chunk.items]
 
 
+@given(
+    keys=st.lists(st.sampled_from(["", "a", "b", "c", "d"]), max_size=60),
+    size=st.integers(1, 9),
+    data=st.data(),
+)
+def test_items_taken_together_make_the_same_groups(
+    keys: list[str], size: int, data: st.DataObject
+) -> None:
+    """Where several fit, taking them at once comes to the same as one by one."""
+    items = list(enumerate(keys))
+    chunker = Chunker[int, int](size)
+    found: list[Chunk[int, int] | None] = []
+    while items:
+        count = data.draw(st.integers(1, chunker.lacks))
+        some, items = items[:count], items[count:]
+        names = [key for _, key in some]
+        if chunker.fits(names):
+            numbers = [item for item, _ in some]
+            found.append(chunker.extend(numbers, [-number for number in numbers], names))
+        else:
+            found += [chunker.add(item, -item, key) for item, key in some]
+    found.append(chunker.rest())
+    assert chunks_of(list(enumerate(keys)), size) == [chunk for chunk in found if chunk]
+
+
 @given(count=st.integers(0, 40), size=st.integers(1, 9))
 def test_a_group_tells_what_it_still_takes(count: int, size: int) -> None:
     """`lacks` is what completes the group: never 0, so that reading that many always goes on."""
@@ -131,14 +156,14 @@ FIELDS: st.SearchStrategy[Any] = st.lists(mostly(TEXT, ODD), max_size=6)
 @pytest.mark.parametrize("options", [SMS, MMS], ids=["sms", "mms"])
 @given(data=st.data())
 def test_quick_and_close_look_agree_on_texts(options: Options, data: st.DataObject) -> None:
-    """What passes the quick check is what the rules make of it; what they refuse never passes."""
-    message = data.draw(
-        st.builds(PersonalizedMessage, mostly(MOBILE, ODD), mostly(TEXT, ODD), **MORE)
-    )
-    problems = Problems()
-    now = requests.utc_now()
-    expected = requests.own_text(problems, "messages[7]", message, options, now)
-    check_agrees(problems, expected, personal(options=options).check(message, 7))
+    """What passes when looked at together is what the rules make of each; else it never passes."""
+    one = st.builds(PersonalizedMessage, mostly(MOBILE, ODD), mostly(TEXT, ODD), **MORE)
+    messages = data.draw(st.lists(one, max_size=9))
+
+    def closely(problems: Problems, name: str, message: PersonalizedMessage) -> ParamRecipient:
+        return requests.own_text(problems, name, message, options, requests.utc_now())
+
+    check_agrees(messages, closely, personal(options=options).check(messages, 7))
 
 
 @pytest.mark.parametrize("options", [SMS, MMS], ids=["sms", "mms"])
@@ -149,34 +174,59 @@ def test_quick_and_close_look_agree_on_fields(
 ) -> None:
     """Likewise for a template's fields, in any kind of sequence."""
     fields = mostly(FIELDS | FIELDS.map(tuple), FIELDS.map(deque) | ODD | TEXT)
-    recipient = data.draw(st.builds(TemplateRecipient, mostly(MOBILE, ODD), fields, **MORE))
-    problems = Problems()
+    one = st.builds(TemplateRecipient, mostly(MOBILE, ODD), fields, **MORE)
+    recipients = data.draw(st.lists(one, max_size=9))
     form = Template.checked(Problems(), template)
-    now = requests.utc_now()
-    expected = requests.own_fields(problems, "messages[7]", recipient, form, options, now)
-    check_agrees(problems, expected, personal(template, options).check(recipient, 7))
+
+    def closely(problems: Problems, name: str, recipient: TemplateRecipient) -> ParamRecipient:
+        return requests.own_fields(problems, name, recipient, form, options, requests.utc_now())
+
+    check_agrees(recipients, closely, personal(template, options).check(recipients, 7))
 
 
-def check_agrees(problems: Problems, expected: ParamRecipient, found: object) -> None:
-    if problems.found:
-        assert isinstance(found, InvalidRequest)
-        assert tuple(problems.found) == found.problems
-        assert found.operation == "sms.send_bulk"
-    else:
-        assert expected == found
+def check_agrees(
+    items: Sequence[Any],
+    closely: Callable[[Problems, str, Any], object],
+    checked: Sequence[object],
+    operation: str = "sms.send_bulk",
+    name: str = "messages",
+) -> None:
+    assert len(items) == len(checked)
+    for position, (item, found) in enumerate(zip(items, checked, strict=True), 7):
+        problems = Problems()
+        expected = closely(problems, f"{name}[{position}]", item)
+        if problems.found:
+            assert isinstance(found, InvalidRequest)
+            assert (tuple(problems.found), operation) == (found.problems, found.operation)
+        else:
+            assert expected == found
 
 
-@given(number=mostly(MOBILE, ODD))
-def test_quick_and_close_look_agree_on_mobiles(number: Any) -> None:
-    """A broadcast's mobile is brought into canonical form, or refused by its position."""
-    problems = Problems()
-    expected = problems.mobile("to[7]", number)
-    found = broadcast().check(number, 7)
-    if problems.found:
-        assert isinstance(found, InvalidRequest)
-        assert (tuple(problems.found), "sms.broadcast") == (found.problems, found.operation)
-    else:
-        assert expected == found
+@given(numbers=st.lists(mostly(MOBILE, ODD | st.just("0912345678\n0912345678")), max_size=9))
+def test_quick_and_close_look_agree_on_mobiles(numbers: list[Any]) -> None:
+    """A broadcast's mobiles are brought into canonical form, or refused by their position."""
+    checked = broadcast().check(numbers, 7)
+    check_agrees(numbers, Problems.mobile, checked, "sms.broadcast", "to")
+
+
+def test_one_odd_item_does_not_slow_the_others() -> None:
+    """It is found by halving: the others are checked together, a few times."""
+    looks: list[int] = []
+
+    def at_once(items: Sequence[int]) -> list[str] | None:
+        looks.append(len(items))
+        return None if -1 in items else [str(item) for item in items]
+
+    def closely(item: int, position: int) -> str:
+        return f"closely {item} at {position}"
+
+    items = [*range(100), -1, *range(27)]
+    assert by_halves(at_once, closely)(items, 1000) == [
+        *map(str, range(100)),
+        "closely -1 at 1100",
+        *map(str, range(27)),
+    ]
+    assert sum(looks) < 4 * len(items)
 
 
 @given(text=st.text(st.characters(exclude_categories=[])))
@@ -198,7 +248,7 @@ def test_the_quick_look_at_a_text_is_the_rule(text: str) -> None:
 )
 def test_an_item_of_another_kind_is_refused(template: object, item: object, said: str) -> None:
     """Without `template` there are texts, with it fields; anything else is refused, named."""
-    found = personal(template).check(item, 3)
+    (found,) = personal(template).check([item], 3)
     assert isinstance(found, InvalidRequest)
     assert f"messages[3]: must be {said}" in found.problems[0]
 
@@ -207,7 +257,7 @@ def test_a_reference_is_unique_in_a_request() -> None:
     """The key is the reference without the space around it; without one there is none."""
     plan = personal()
     for reference, key in [("a", "a"), (" a ", "a"), ("", ""), ("  ", "")]:
-        ready = plan.check(PersonalizedMessage(FIRST, "text", reference=reference), 0)
+        (ready,) = plan.check([PersonalizedMessage(FIRST, "text", reference=reference)], 0)
         assert key == plan.key(ready)
 
 
@@ -215,20 +265,14 @@ def test_a_mobile_is_unique_in_a_broadcast_request() -> None:
     """The key is the canonical mobile: one number in two spellings is the same number."""
     plan = broadcast()
     for number in ("0912345678", "+886912345678"):
-        ready = plan.check(number, 0)
+        (ready,) = plan.check([number], 0)
         assert not isinstance(ready, InvalidRequest)
         assert plan.key(ready) == ready == "+886912345678"
 
 
-ROW = st.builds(
-    ParamRecipient,
-    mobile=st.just(FIRST),
-    param=st.text(),
-    name=st.text(),
-    email=st.text(),
-    send_at=st.sampled_from(["", "20260131120000"]),
-    reference=st.text(),
-)
+SENDABLE = st.text(st.characters(exclude_categories=["Cs"]))
+TIME = st.sampled_from(["", "20260131120000"])
+ROW = st.tuples(st.just(FIRST), SENDABLE, SENDABLE, SENDABLE, TIME, SENDABLE)
 
 
 @given(rows=st.lists(ROW, max_size=5))
@@ -240,14 +284,14 @@ def test_rows_written_by_hand_are_json(rows: list[ParamRecipient]) -> None:
         "RETRYTIME": 1440,
         "RecipientDataList": [
             {
-                "Name": row.name,
-                "Mobile": row.mobile,
-                "Email": row.email,
-                "SendTime": row.send_at,
-                "Param": row.param,
-                "Mr": row.reference,
+                "Name": name,
+                "Mobile": mobile,
+                "Email": email,
+                "SendTime": send_at,
+                "Param": param,
+                "Mr": reference,
             }
-            for row in rows
+            for mobile, param, name, email, send_at, reference in rows
         ],
     }
     body = endpoints.SEND_PERSONALIZED.request(message).body
@@ -265,21 +309,21 @@ def test_texts_are_priced_one_by_one() -> None:
         PersonalizedMessage(FIRST, "字" * 71),
         PersonalizedMessage(ABROAD, "a"),
     ]
-    assert plan.points(tuple(plan.check(message, 0) for message in messages)) == 1 + 2 + 3
+    assert plan.points(plan.check(messages, 0)) == 1 + 2 + 3
 
 
 def test_fields_are_priced_as_people_read_them() -> None:
     """A template costs by the text with the fields filled in."""
     plan = personal("%field1%%field1%")
     recipients = [TemplateRecipient(FIRST, ["a"]), TemplateRecipient(FIRST, ["字" * 36])]
-    assert plan.points(tuple(plan.check(recipient, 0) for recipient in recipients)) == 1 + 2
+    assert plan.points(plan.check(recipients, 0)) == 1 + 2
 
 
 def test_an_event_id_makes_texts_longer() -> None:
     """Its link of 17 characters counts."""
     options = evolve(SMS, event_id="-1")
     plan = personal(options=options)
-    assert plan.points((plan.check(PersonalizedMessage(FIRST, "字" * 60), 0),)) == 2
+    assert plan.points(plan.check([PersonalizedMessage(FIRST, "字" * 60)], 0)) == 2
 
 
 def test_pictures_are_priced_by_size() -> None:
@@ -287,7 +331,7 @@ def test_pictures_are_priced_by_size() -> None:
     large = Attachment(b"GIF89a" + bytes(60_000), "gif")
     for attachment, points in [(PICTURE, 3), (large, 5)]:
         plan = personal(options=evolve(MMS, attachment=attachment))
-        group = tuple(plan.check(PersonalizedMessage(n, "a"), 0) for n in (FIRST, SECOND))
+        group = plan.check([PersonalizedMessage(n, "a") for n in (FIRST, SECOND)], 0)
         assert plan.points(group) == 2 * points
 
 

@@ -116,7 +116,7 @@ class Desk:
 
 
 def plan(
-    check: Callable[[Any, int], Any],
+    check: Callable[[Sequence[Any], int], Sequence[Any]],
     send: Callable[[tuple[Any, ...]], Awaitable[Receipt | FilteredReceipt]],
     key: Callable[[Any], str],
     *,
@@ -139,8 +139,11 @@ def plan(
     )
 
 
-def check(item: int, position: int) -> int | InvalidRequest:
-    return item if item >= 0 else InvalidRequest([f"messages[{position}]: is below zero"])
+def check(items: Sequence[int], position: int) -> list[int | InvalidRequest]:
+    return [
+        item if item >= 0 else InvalidRequest([f"messages[{place}]: is below zero"])
+        for place, item in enumerate(items, position)
+    ]
 
 
 class Source:
@@ -338,8 +341,8 @@ async def test_memory_is_bounded(keys: int, bad: int) -> None:
             most = max(most, len(alive))
             yield thing
 
-    def check_thing(thing: Thing, position: int) -> Thing | InvalidRequest:
-        return thing if thing.number % bad else InvalidRequest([f"messages[{position}]"])
+    def check_things(things: Sequence[Thing], _position: int) -> list[Thing | InvalidRequest]:
+        return [thing if thing.number % bad else InvalidRequest([]) for thing in things]
 
     async def send(group: tuple[Thing, ...]) -> Receipt:
         await anyio.lowlevel.checkpoint()
@@ -347,7 +350,7 @@ async def test_memory_is_bounded(keys: int, bad: int) -> None:
 
     run = BulkRun(
         things(),
-        plan(check_thing, send, lambda thing: str(thing.number % keys), size=10, max_in_flight=3),
+        plan(check_things, send, lambda thing: str(thing.number % keys), size=10, max_in_flight=3),
     )
     async with run:
         with suppress(StopAsyncIteration):

@@ -31,7 +31,7 @@ from every8d_async._codecs import (
 )
 from every8d_async._endpoints import SEND_TEMPLATE
 from every8d_async._models import Cancellation, Receipt
-from every8d_async._requests import ParamMessage, ParamRecipient
+from every8d_async._requests import ParamMessage
 from every8d_async._wire import BadReply, Refusal
 from tests.kit import ENDPOINTS, GOLDEN, TOKEN, golden
 
@@ -518,7 +518,7 @@ def test_no_json_raises_anything_else(value: object) -> None:
 
 def test_what_is_written_by_hand_is_not_shown() -> None:
     """JSON that waits to be sent is full of texts and numbers."""
-    assert repr(Written('"secret"')) == "Written()"
+    assert repr(Written(b'"secret"')) == "Written()"
 
 
 SENDABLE = st.text(st.characters(exclude_categories=["Cs"]))
@@ -553,7 +553,7 @@ def test_own_texts_say_what_they_were_given(
     name: str, mobile: str, email: str, send_at: str, param: str, reference: str
 ) -> None:
     """What is written by hand, for speed, is sound JSON with the very texts in it."""
-    person = ParamRecipient(mobile, param, name, email, send_at, reference)
+    person = (mobile, param, name, email, send_at, reference)
     message = ParamMessage(param, (person, person), name, 60, reference)
     body = json.loads(SEND_TEMPLATE.request(message, "a-token").body)
     row = {

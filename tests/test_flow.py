@@ -52,7 +52,7 @@ from every8d_async._flow import (
 )
 from every8d_async._models import Cancellation, Receipt, ResponseFormat
 from every8d_async._options import RetryPolicy
-from every8d_async._requests import PageQuery, ParamMessage, ParamRecipient, TextMessage
+from every8d_async._requests import PageQuery, ParamMessage, TextMessage
 from every8d_async._wire import CONNECT, HELD, READ, SEND, SLOT, Verdict, WireFailure, WireReply
 
 BATCH = "c496f706-9b0f-4ff8-9644-9503edb7064a"
@@ -70,7 +70,7 @@ TEXT = TextMessage(
 )
 PARAM = ParamMessage(
     template=None,
-    recipients=(ParamRecipient("+886900000001", "hello", "", "", "", ""),),
+    recipients=(("+886900000001", "hello", "", "", "", ""),),
     subject="",
     minutes=1440,
     event_id=None,

@@ -232,7 +232,7 @@ def test_a_subject_is_required() -> None:
 def test_an_empty_text_may_go_with_a_picture() -> None:
     """MSG is optional for an MMS; a template is not."""
     assert one_text("").text == ""
-    assert own_texts("").recipients[0].param == ""
+    assert own_texts("").recipients[0][1] == ""
     assert problems(lambda: filled("", [])) == ["template: must not be empty"]
 
 

@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from every8d_async import _codecs as codecs
+from every8d_async._endpoints import SEND_PERSONALIZED
+from every8d_async._requests import ParamMessage
 from every8d_async._wire import BadReply
 
 plain = st.recursive(
@@ -31,18 +33,23 @@ ODD = [
     "{" + '"a": 1,' * 2 + "}",
 ]
 
+TEXTS = [*ODD, '{"SMS_COUNT": 3, "DATA": [{"MOBILE": "+886900000001"}]}', '{"Result": false}']
+
 # Reads and writes without orjson, as an installation without the extra does.
 WITHOUT = """
 import sys, json
 sys.modules["orjson"] = None
-from every8d_async._codecs import json_body, read_json
+from every8d_async._codecs import read_json
+from every8d_async._endpoints import SEND_PERSONALIZED
+from every8d_async._requests import ParamMessage
 from every8d_async._wire import BadReply
 for text in json.load(sys.stdin):
     try:
         print(repr(read_json(text.encode("utf-8", "surrogatepass"))))
     except BadReply as bad:
         print(repr(bad.problems))
-print(json_body({"SB": "主旨", "n": 1440, "MSG": 'a"\\\\\\n\\u2028😀'}))
+row = json.loads(sys.argv[1])
+print(SEND_PERSONALIZED.request(ParamMessage(None, (row, row), "主旨", 1440, None)).body)
 """
 
 
@@ -53,21 +60,33 @@ def read(text: str) -> Any:
         return bad.problems
 
 
-def test_replies_read_the_same() -> None:
-    """What one reader takes, refuses or makes of a reply, the other does too."""
-    texts = [*ODD, '{"SMS_COUNT": 3, "DATA": [{"MOBILE": "+886900000001"}]}', '{"Result": false}']
+ROW = ("+886900000001", 'a"\\\n\u2028😀', "名", "", "", "\t|")
+
+
+@pytest.fixture(scope="module")
+def without() -> list[str]:
+    """Give what an installation without orjson says."""
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT],
-        input=json.dumps(texts),
+        [sys.executable, "-c", WITHOUT, json.dumps(ROW)],
+        input=json.dumps(TEXTS),
         capture_output=True,
         text=True,
         check=True,
     )
-    without = done.stdout.splitlines()
-    expected = [repr(read(text)) for text in texts]
+    return done.stdout.splitlines()
+
+
+def test_replies_read_the_same(without: list[str]) -> None:
+    """What one reader takes, refuses or makes of a reply, the other does too."""
+    expected = [repr(read(text)) for text in TEXTS]
     # A number beyond 64 bits is a float to orjson; either is refused where a number is wanted.
     assert [*without[:2], *without[3:-1]] == [*expected[:2], *expected[3:]]
-    assert without[-1] == repr(codecs.json_body({"SB": "主旨", "n": 1440, "MSG": 'a"\\\n\u2028😀'}))
+
+
+def test_many_texts_are_written_the_same(without: list[str]) -> None:
+    """A request with many texts has the same bytes, whoever wrote them."""
+    message = ParamMessage(None, (ROW, ROW), "主旨", 1440, None)
+    assert without[-1] == repr(SEND_PERSONALIZED.request(message).body)
 
 
 @given(st.dictionaries(st.text(), plain, max_size=4))

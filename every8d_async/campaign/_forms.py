@@ -43,10 +43,10 @@ ENDPOINTS: dict[Kind, Endpoint[Any, Any]] = {
 
 @frozen
 class Draft:
-    """How items of one form are made entries; `check` gives an entry or why there is none."""
+    """How items of one form are made entries; `check` gives each one's, or why it has none."""
 
     form: Form
-    check: Callable[[Any, int], Entry | InvalidRequest] = field(repr=False)
+    check: Callable[[Sequence[Any], int], list[Entry | InvalidRequest]] = field(repr=False)
 
 
 def draft_personal(
@@ -67,11 +67,10 @@ def draft_personal(
     plan = personal_plan(PLAN, call, ENDPOINTS[kind], template, options, Limits(batch_size, 1))
 
     def entry(ready: ParamRecipient) -> Entry:
-        row = (ready.mobile, ready.param, ready.name, ready.email, ready.send_at, ready.reference)
-        if reference := ready.reference.strip():
-            return Entry(_key("reference", reference), _write(row), 0)
-        own = f"{text}\0{ready.mobile}\0{ready.param}\0{ready.send_at}"
-        return Entry(_key("text", own), _write(row), 0)
+        mobile, param, _, _, send_at, reference = ready
+        if reference := reference.strip():
+            return Entry(_key("reference", reference), _write(ready), 0)
+        return Entry(_key("text", f"{text}\0{mobile}\0{param}\0{send_at}"), _write(ready), 0)
 
     return Draft(form, _checker(plan.check, entry, plan.points))
 
@@ -109,15 +108,17 @@ def draft_text(
 
 
 def _checker(
-    check: Callable[[Any, int], Any],
+    check: Callable[[Sequence[Any], int], Sequence[Any]],
     entry: Callable[[Any], Entry],
     points: Callable[[tuple[Any, ...]], Decimal],
-) -> Callable[[Any, int], Entry | InvalidRequest]:
-    def checked(item: Any, position: int) -> Entry | InvalidRequest:
-        ready = check(item, position)
-        if isinstance(ready, InvalidRequest):
-            return ready
-        return entry(ready)._replace(points=int(points((ready,))))
+) -> Callable[[Sequence[Any], int], list[Entry | InvalidRequest]]:
+    def checked(items: Sequence[Any], position: int) -> list[Entry | InvalidRequest]:
+        return [
+            ready
+            if isinstance(ready, InvalidRequest)
+            else entry(ready)._replace(points=int(points((ready,))))
+            for ready in check(items, position)
+        ]
 
     return checked
 
@@ -167,7 +168,7 @@ def request(form: Form, payload: str, code: str) -> TextMessage | ParamMessage:
         mobiles = tuple(row[0] for row in rows)
         return TextMessage(form.text, mobiles, subject, form.send_at, form.minutes, form.event_id)
     recipients = tuple(
-        ParamRecipient(mobile, param, name, email, send_at, f"{code}-{number}")
+        (mobile, param, name, email, send_at, f"{code}-{number}")
         for number, (mobile, param, name, email, send_at, _) in enumerate(rows, 1)
     )
     template = form.text if form.kind == "template" else None

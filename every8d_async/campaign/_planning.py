@@ -54,8 +54,7 @@ class Planner:
         return self._done
 
     def _take(self, read: list[Any], *, rest: bool) -> None:
-        for position, item in enumerate(read, self._position):
-            entry = self._draft.check(item, position)
+        for item, entry in zip(read, self._draft.check(read, self._position), strict=True):
             if isinstance(entry, InvalidRequest):
                 problem = "; ".join(entry.problems)
                 self._groups.append(Group((refused_entry(item),), problem))

@@ -1,6 +1,6 @@
 """A run over what is planned: the bulk run's way of going, pausing and ending, on a journal."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from types import TracebackType
 from typing import Self
@@ -96,7 +96,7 @@ class CampaignRun:
         self._bulk: BulkRun[Batch] = BulkRun(
             self._source,
             Plan[Batch, Batch](
-                check=_as_it_is,
+                check=_as_they_are,
                 key=_no_key,
                 send=self._send,
                 points=lambda _: Decimal(0),
@@ -179,8 +179,8 @@ class CampaignRun:
         )
 
 
-def _as_it_is(batch: Batch, _position: int) -> Batch:
-    return batch
+def _as_they_are(batches: Sequence[Batch], _position: int) -> Sequence[Batch]:
+    return batches
 
 
 def _no_key(_batch: Batch) -> str:
