@@ -34,8 +34,8 @@ def parse_report(
     another one is kept in `extra`, as are names that the text does not list.
 
     Args:
-        data: The raw query string or form body, or names with values that were decoded already (a
-            value may be a list of texts).
+        data: The raw query string or form body, or names with values that were decoded already: a
+            framework's own mapping, or one in which a value may be a list of texts.
         encoding: What the gateway's settings say: ``utf-8``, or ``big5`` (read as cp950).
 
     Raises:
@@ -50,8 +50,8 @@ def parse_report(
         raise InvalidReport(found.problems)
     code = given.pop("code")
     if code == DeliveryStatus.REPLY:
-        return PushedReply(**given, extra=found.extra)
-    return PushedReport(**given, code=code, extra=found.extra)
+        return PushedReply(**given, extra=found.extra())
+    return PushedReport(**given, code=code, extra=found.extra())
 
 
 def _text(value: str) -> str:
@@ -136,7 +136,7 @@ class _Found:
 
     def __init__(self) -> None:
         self.problems: list[str] = []
-        self.extra: dict[str, str] = {}
+        self._extra: dict[str, list[str]] = {}
         self._values: dict[str, list[str]] = {}
 
     def add(self, pair: Pair) -> None:
@@ -145,8 +145,11 @@ class _Found:
         if official is not None:
             self._values.setdefault(official, []).append(value)
         else:
-            # As the gateway's own kind of server joins them.
-            self.extra[name] = f"{self.extra[name]},{value}" if name in self.extra else value
+            self._extra.setdefault(name, []).append(value)
+
+    def extra(self) -> dict[str, str]:
+        # As the gateway's own kind of server joins them.
+        return {name: ",".join(values) for name, values in self._extra.items()}
 
     def value(self, name: str, field: _Field) -> Any:
         value = self._one(name, self._values.get(name, []))
@@ -163,7 +166,7 @@ class _Found:
         """Give the one value of a name; empty ones don't count beside others."""
         distinct = list(dict.fromkeys(value for value in values if value.strip()))
         if name == _REFERENCE and distinct[1:]:
-            self.extra[name] = ",".join(distinct[1:])
+            self._extra[name] = distinct[1:]
         elif distinct[1:]:
             self.problems.append(f"{name}: comes {len(distinct)} times, each time another")
         # A text of blanks alone is one: somebody may have answered so.

@@ -1,14 +1,17 @@
 """Reading a push report: every spelling that was met, and nothing but InvalidReport otherwise."""
 
 import pickle
+import time
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, parse_qsl, urlencode
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from multidict import MultiDict
+from starlette.datastructures import QueryParams
 
 from every8d_async import TAIPEI, DeliveryStatus, Every8DSession, PersonalizedMessage
 from every8d_async._checks import is_sendable
@@ -263,6 +266,32 @@ def test_blank_texts_are_texts() -> None:
     assert reply(SM="  ").text == "  "
     assert reply(SM=["", " ", "好"]).text == "好"
     assert report(RT="  ", MR=[" ", ""]) == report()
+
+
+def test_frameworks_own_mappings_give_all_values() -> None:
+    """A mapping that shows the last of several values is asked for all: the key is the same."""
+    raw = f"{urlencode(LEAST)}&MR=1&MR=2&New=a&New=b"
+    found = parse_report(raw)
+    assert (found.reference, found.extra) == ("1", {"MR": "2", "New": "a,b"})
+    assert parse_report(QueryParams(raw)) == parse_report(MultiDict(parse_qsl(raw))) == found
+    assert parse_report(parse_qs(raw)) == found
+
+
+def test_one_unknown_name_very_many_times() -> None:
+    """It takes no longer than as many different names: nobody may hold up the event loop."""
+    count = 200_000
+    once = "".join(f"&{number}=xxx" for number in range(count))
+    assert duration(urlencode(LEAST) + "&note=xxx" * count) < 3 * duration(urlencode(LEAST) + once)
+
+
+def duration(data: str) -> float:
+    """Give the least CPU time that reading takes, of three times."""
+    times: list[float] = []
+    for _ in range(3):
+        before = time.process_time()
+        parse_report(data)
+        times.append(time.process_time() - before)
+    return min(times)
 
 
 # --- key ---
