@@ -92,7 +92,11 @@ async def _answer(receiver: Receiver, request: web.Request) -> web.Response:
     # As it came: what aiohttp makes of a query holds for UTF-8 alone.
     query = request.raw_path.partition("?")[2].encode("utf-8", "surrogateescape")
     token = request.match_info["token"]
-    status = HTTPStatus(await receiver.answer(request.method, token, query, read_body))
+    try:
+        status = HTTPStatus(await receiver.answer(request.method, token, query, read_body))
+    except (web.RequestPayloadError, ConnectionError):
+        # The body broke off, or can't be unpacked. (What a handler raises does not come here.)
+        status = HTTPStatus.BAD_REQUEST
     if status == HTTPStatus.NOT_FOUND:
         raise web.HTTPNotFound
     allow = {"Allow": "GET, HEAD, POST"} if status == HTTPStatus.METHOD_NOT_ALLOWED else None
