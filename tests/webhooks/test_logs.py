@@ -122,7 +122,7 @@ def test_a_traceback_without_one(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize("is_cause", [False, True])
 def test_what_a_parser_refused(is_cause: bool, caplog: pytest.LogCaptureFixture) -> None:
-    """aiohttp's parser shows raw pieces of what came, cut anywhere: of these only the name stays."""
+    """Its message holds raw pieces of what came, cut anywhere: only the name of the error stays."""
     error: Exception = BadHttpMessage("Invalid chunk:\n\n  b'zz secret text 987654321'")
     if is_cause:
         outer = RequestPayloadError(str(error))
