@@ -15,7 +15,7 @@ from every8d_async import Every8DSession
 from every8d_async.integrations.aiohttp import SESSION, cleanup_ctx, report_routes
 from every8d_async.integrations.fastapi import SessionDep, lifespan, report_router
 from every8d_async.simulator import Simulator
-from every8d_async.webhooks import HideReports, asgi, parse_report
+from every8d_async.webhooks import HideReports, ReceiverStats, asgi, parse_report
 from tests.webhooks.kit import OLD, QUERY, TOKEN, Store
 
 pytestmark = pytest.mark.anyio
@@ -111,13 +111,14 @@ async def status(port: int, method: str, target: str, body: bytes = b"") -> int:
 
 
 async def test_what_is_stored_is_200(face: Face, store: Store) -> None:
-    """GET and POST, with and without a slash, under both tokens: exactly 200, no redirect."""
+    """GET and POST, with and without slashes, under both tokens: exactly 200, no redirect."""
     async with face(store, {"tokens": [TOKEN, OLD]}) as port:
         assert await status(port, "GET", GET) == 200
         assert await status(port, "GET", GET.replace("?", "/?")) == 200
+        assert await status(port, "GET", GET.replace("?", "//?")) == 200
         assert await status(port, "POST", PATH, QUERY) == 200
         assert await status(port, "POST", f"/reports/{OLD}/", QUERY) == 200
-    assert store.reports == [parse_report(QUERY)] * 4
+    assert store.reports == [parse_report(QUERY)] * 5
 
 
 async def test_big5_byte_for_byte(face: Face, store: Store) -> None:
@@ -163,6 +164,16 @@ async def test_strangers_and_probes(face: Face, store: Store) -> None:
         code, headers, _ = await ask(port, "PUT", PATH)
         assert (code, headers["allow"]) == (405, "get, head, post")
     assert not store.reports
+
+
+async def test_stats_of_ones_own(face: Face, store: Store) -> None:
+    """What became of requests is counted where you look."""
+    stats = ReceiverStats()
+    async with face(store, {"tokens": [TOKEN], "stats": stats}) as port:
+        await status(port, "GET", GET)
+        await status(port, "GET", f"{PATH}?BatchID=1")
+        await status(port, "GET", GET.replace(TOKEN, OLD))
+    assert stats == ReceiverStats(stored=1, invalid=1, strangers=1)
 
 
 @pytest.mark.parametrize("path", ["/hooks/sms", "/hooks/sms/"])
