@@ -243,7 +243,7 @@ def _hidden() -> Iterator[None]:
 async def test_what_a_server_cannot_read(
     face: Face, store: Store, head: str, body: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever judges it, it is stored or not 200; no log shows the token, the number or the text."""
+    """Whoever judges it: stored, or not 200; no log shows the token, the number or the text."""
     caplog.set_level(logging.INFO)
     async with face(store, {"tokens": [TOKEN]}) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
