@@ -719,7 +719,7 @@ async def test_a_push_report_names_a_lost_batch_and_a_query_confirms_it(
 
 
 async def test_a_gateways_batch_is_one_batch_of_ours(world: World) -> None:
-    """What another batch of the campaign has is no proof of this one, though people are the same."""
+    """What another batch of ours has is no proof of this one, though the people are the same."""
     async with world.open(transport=Scripted(world, None, b"502")) as campaign:
         await campaign.plan_text(TEXT, mobiles(4))
         await campaign.plan_text("another", mobiles(4))
