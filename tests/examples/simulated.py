@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import signal
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -38,6 +39,8 @@ def simulated(program: str) -> Generator[tuple[Settings, int]]:
     parser = argparse.ArgumentParser(prog=f"python -m tests.examples.{program}")
     parser.add_argument("--port", type=int, default=8000)
     port: int = parser.parse_args().port
+    # Servers send themselves the signal that ended them again: the folder must go all the same.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     HideReports().install()
