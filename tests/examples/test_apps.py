@@ -28,6 +28,7 @@ from tests.examples.services import OneTimePasswords
 from tests.examples.simulated import Settings
 from tests.integrations.servers import PATIENCE, free_port
 from tests.integrations.test_frameworks import under_aiohttp, under_uvicorn
+from tests.webhooks.kit import TOKEN
 
 ROOT = Path(__file__).parents[2]
 FIRST, SECOND = "+886900000001", "+886900000002"
@@ -38,6 +39,7 @@ def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """An application beside a simulator, started by its one command; it leaves no secret behind."""
     port = free_port()
     command = [sys.executable, "-m", f"tests.examples.{request.param}", "--port", str(port)]
+    command += ["--token", TOKEN]
     process = subprocess.Popen(
         command,
         cwd=ROOT,
@@ -59,6 +61,7 @@ def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         log, _ = process.communicate(timeout=30)
     assert re.search(r'"GET /reports/\*\*\*\?\*\*\* HTTP/1.1" 200', log)
     assert "90000000" not in log
+    assert TOKEN not in log
     assert "Traceback" not in log
     assert not list(tmp_path.iterdir())  # the database has numbers and texts
 
@@ -86,6 +89,12 @@ def test_send_and_receive(app: str) -> None:
             {"mobile": FIRST, "confirmed": True, "status": "DELIVERED"},
             {"mobile": SECOND, "confirmed": True, "status": "DELIVERED"},
         ]
+
+        # Who knows the path can make a report up; it is stored, and not confirmed.
+        forged = f"BatchID={lines[1]['batch_id']}&RM=0900000003&STATUS=100"
+        assert http.post(f"/reports/{TOKEN}", content=forged).status_code == 200
+        *_, last = http.get(f"/batches/{lines[1]['batch_id']}").json()
+        assert (last["mobile"], last["confirmed"]) == ("+886900000003", False)
 
         # What can't be sent at all is told before anything is streamed.
         nonsense: list[Any] = [{}, {"text": "", "to": ["0900000001"]}, {"text": "x", "to": 3}, []]
