@@ -33,7 +33,10 @@ import every8d_async
 from every8d_async import Every8DSession
 from every8d_async import _endpoints as endpoints
 from every8d_async.simulator import Account, Simulator
+from tests import test_fault_matrix as matrix
 from tests.integrations.servers import free_port
+from tests.operations import ALL, IN_PASSWORD_MODE
+from tests.test_saboteurs import SABOTEURS
 
 ROOT = Path(__file__).parent.parent
 READMES = ("README.md", "README.zh-TW.md")
@@ -128,6 +131,8 @@ async def test_python_block_runs(
     names: dict[str, Any] = {name: getattr(every8d_async, name) for name in every8d_async.__all__}
     names |= {"respx": respx, "pytest": pytest, "token": "a-token-that-nobody-guesses"}
     names["store"] = store
+    if "import asyncio" in block.text and request.getfixturevalue("anyio_backend_name") == "trio":
+        pytest.skip("the example is asyncio's; its text tells what trio's would say")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EVERY8D_UID", "uid")
     monkeypatch.setenv("EVERY8D_PASSWORD", "password")
@@ -284,6 +289,18 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
     """CI runs the very command that README.md gives for the tests."""
     command = ELSEWHERE[1][-1]
     assert f"step {command}\n" in (ROOT / ".ci" / "run").read_text("utf-8")
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_figures_of_the_proofs(readme: str) -> None:
+    """How many faults, cells and saboteurs there are is what their tables hold."""
+    faults = len(matrix.CASES) + len(matrix.TUNNELS) + 2  # a closed port, a refused certificate
+    met = len(matrix.CASES) * (len(ALL) + len(IN_PASSWORD_MODE)) * len(matrix.PLANS)
+    unmet = len(ALL) * (2 + 1 + 2 * len(matrix.TUNNELS))
+    text = TEXTS[readme]
+    assert re.search(rf"\b{faults} (?:faults of the wire|種網路故障)", text)
+    assert f"fault matrix: {2 * (met + unmet)} cells, 0 doubles, 0 losses\n" in text
+    assert re.search(rf"\b{len(SABOTEURS)} (?:ways|種方式)", text)
 
 
 # --- both say the same ---
