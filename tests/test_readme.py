@@ -334,6 +334,12 @@ def test_both_readmes_have_the_same_shape() -> None:
     assert english == chinese
 
 
+def test_chinese_paragraphs_are_lines() -> None:
+    """A line end within Chinese would be shown as a blank in the middle of a sentence."""
+    prose = re.sub(r"^```.*?^```$", "", TEXTS["README.zh-TW.md"], flags=re.DOTALL | re.MULTILINE)
+    assert re.findall(r"^(?![#|]).+\n(?![#|]|- ).+$", prose, re.MULTILINE) == []
+
+
 @pytest.mark.parametrize("readme", READMES)
 def test_what_the_readme_points_to_is_there(readme: str) -> None:
     """Files, modules and anchors that a README names exist."""
