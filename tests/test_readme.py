@@ -4,8 +4,8 @@ README.md and README.zh-TW.md do what they say: every code block of both runs.
 - ``python`` blocks run as they stand, against the simulator in the real gateway's place.
 - ``sh`` and ``console`` commands really run, on loopback; servers on free ports instead of the ones
   shown. What a transcript shows is what came out, but for ids and counts; «…» leaves something out.
-- Two commands are exempt, and say so in `ELSEWHERE`: the first two ``sh`` blocks, which install.
-  Commands that take minutes run in the reduced form that `REDUCED` gives.
+- The first two ``sh`` blocks install, and so run elsewhere; see `ELSEWHERE`. A command that takes
+  minutes runs in a reduced form here; see `REDUCED`.
 - A block in another language fails.
 """
 
@@ -48,7 +48,7 @@ ELSEWHERE = (
     ['python -m pip install -e ".[cli,simulator]"', "python -m every8d_async demo"],
     ['python -m pip install -e ".[dev]"', "coverage run -m pytest"],
 )
-# What takes minutes is cut down here, and runs whole on its own: the suite holds all of it.
+# One of 137 tests stands for the command; that its whole ends as shown is what the suite tells.
 REDUCED = {"python -m pytest tests/test_fault_matrix.py": "-k closed_port"}
 
 PATIENCE = 60  # seconds, for what should take few
@@ -185,43 +185,42 @@ def steps(block: Block) -> list[Step]:
     return [Step(command, shown.strip()) for command, _, shown in found]
 
 
-# Both READMEs show the same ones, so each runs once.
-STEPS = list(
-    dict.fromkeys(
-        step
-        for block in BLOCKS
-        if block.language in {"sh", "console"} and block.lines not in ELSEWHERE
-        for step in steps(block)
-    )
+# Both READMEs show the same commands; each block of them runs once.
+SHELL = list(
+    {block.text: block for block in BLOCKS if block.language in {"sh", "console"}}.values()
 )
+STEPS = [step for block in SHELL if block.lines not in ELSEWHERE for step in steps(block)]
+SERVERS = [step for step in STEPS if step.port]
 CALLS = [step for step in STEPS if "127.0.0.1" in step.command]
 
 
 def environment() -> dict[str, str]:
     """Give an environment in which this one's programs are found by their names."""
     programs = str(Path(sys.executable).parent)
-    return os.environ | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    return os.environ | {
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "COLUMNS": "80",
+    }
 
 
-def run(command: str) -> str:
-    """Run a command to its end, and give what it printed."""
-    done = subprocess.run(
+def run(command: str, place: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
         ["sh", "-c", command],
-        cwd=ROOT,
+        cwd=place,
         env=environment(),
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         check=False,
         timeout=PATIENCE,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def check(shown: str, printed: str) -> None:
     """See that a transcript shows what was printed; ids, counts and JSON's blanks may differ."""
     pattern = re.escape(_comparable(shown)).replace("…", ".*?")
-    assert re.search(f"^{pattern}$", _comparable(printed), re.DOTALL | re.MULTILINE), printed
+    assert re.fullmatch(pattern, _comparable(printed), re.DOTALL), printed
 
 
 def _comparable(text: str) -> str:
@@ -256,26 +255,47 @@ def serving(step: Step) -> Generator[str]:
         process.communicate(timeout=PATIENCE)
 
 
-@pytest.mark.parametrize("step", [step for step in STEPS if step.port], ids=str)
-def test_server_answers_as_shown(step: Step) -> None:
+@pytest.mark.parametrize("server", SERVERS, ids=str)
+def test_server_answers_as_shown(server: Step) -> None:
     """Each server starts by its command, and every call of its port gets what is shown."""
-    calls = [call for call in CALLS if f"127.0.0.1:{step.port}/" in call.command]
+    calls = [call for call in CALLS if f"127.0.0.1:{server.port}/" in call.command]
     assert calls
-    with serving(step) as port:
+    with serving(server) as port:
         for call in calls:
-            check(call.shown, run(call.command.replace(f":{step.port}/", f":{port}/")))
+            # A progress bar is shown outside of terminals alone.
+            command = call.command.replace("curl ", "curl --silent --show-error ", 1)
+            done = run(command.replace(f":{server.port}/", f":{port}/"))
+            assert done.returncode == 0, done.stdout
+            check(call.shown, done.stdout)
 
 
 @pytest.mark.parametrize("call", CALLS, ids=str)
 def test_call_has_its_server(call: Step) -> None:
     """No call goes to a port that no command of a README serves: it would not be tried."""
-    assert any(f"127.0.0.1:{step.port}/" in call.command for step in STEPS if step.port)
+    assert any(f"127.0.0.1:{server.port}/" in call.command for server in SERVERS)
 
 
-@pytest.mark.parametrize("step", [s for s in STEPS if not s.port and s not in CALLS], ids=str)
-def test_command_prints_what_is_shown(step: Step) -> None:
-    """Each other command runs to its end without an error, and prints what is shown."""
-    check(step.shown, run(f"{step.command} {REDUCED.get(step.command, '')}"))
+@pytest.mark.parametrize("block", SHELL, ids=str)
+def test_commands_print_what_is_shown(block: Block, tmp_path: Path) -> None:
+    """
+    All other commands run, one after the other, and print what is shown.
+
+    Those of the package run in an empty folder, which a block's commands share. A command fails
+    only where ``echo $?`` is shown after it.
+    """
+    code = 0
+    for step in [] if block.lines in ELSEWHERE else steps(block):
+        if step.command == "echo $?":
+            assert step.shown == str(code)
+            code = 0
+        elif step not in SERVERS and step not in CALLS:
+            assert code == 0
+            in_the_clone = re.search("tests|benchmarks", step.command)
+            command = f"{step.command} {REDUCED.get(step.command, '')}"
+            done = run(command, ROOT if in_the_clone else tmp_path)
+            check(step.shown, done.stdout)
+            code = done.returncode
+    assert code == 0
 
 
 @pytest.mark.parametrize("readme", READMES)
