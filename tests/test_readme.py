@@ -48,7 +48,7 @@ ELSEWHERE = (
     ['python -m pip install -e ".[cli,simulator]"', "python -m every8d_async demo"],
     ['python -m pip install -e ".[dev]"', "coverage run -m pytest"],
 )
-# One of 137 tests stands for the command; that its whole ends as shown is what the suite tells.
+# One test of it stands for the command; that the whole ends as shown is what the suite tells.
 REDUCED = {"python -m pytest tests/test_fault_matrix.py": "-k closed_port"}
 
 PATIENCE = 60  # seconds, for what should take few
