@@ -144,6 +144,10 @@ class Attachment:
 
     Picture and text may have 300 KB together. Nothing is checked here, but by the call that sends
     it, which also compares the type with the data's own signature.
+
+    Attributes:
+        data: The file's bytes.
+        type: ``jpg``, ``jpeg``, ``png`` or ``gif``.
     """
 
     data: bytes = field(repr=_quiet_data)
@@ -300,7 +304,7 @@ class Estimate:
         units: UTF-16 units of a text with anything beyond ASCII, characters of a plain one, bytes
             of an MMS.
         segments: Messages that each recipient's phone gets it in.
-        points: For all recipients together.
+        points: Points for all recipients together.
     """
 
     units: int

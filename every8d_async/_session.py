@@ -231,6 +231,8 @@ class Every8DSession:
         """
         Ask how many points are left (§4.1); below zero for an account that pays later.
 
+        A query, which sends nothing.
+
         Raises:
             GatewayRefused: The gateway said no; `AuthenticationFailed` if it refused the account.
             GatewayUnreachable: No connection came about.
@@ -248,6 +250,7 @@ class Every8DSession:
         Ask whether the gateway honours the token at hand (§1.2).
 
         Without one, and in password mode, it is False without asking: it never logs in just to ask.
+        A query, which sends nothing.
 
         Raises:
             GatewayRefused: An HTTP status such as 404 came in place of the gateway's own answer.
@@ -268,6 +271,7 @@ class Every8DSession:
         Close the token at the gateway (§1.3); the next call logs in anew.
 
         Nothing happens without a token, in password mode, and with a shared store: others use it.
+        It sends nothing to anybody, whatever becomes of it.
 
         Raises:
             GatewayRefused: The gateway did not close it; it is forgotten here all the same.
@@ -333,10 +337,11 @@ class Every8DSession:
         Calls under way get up to ``timeout.total`` seconds; where it is cancelled, it waits no
         longer, and still closes the connections that are idle. It may be called again, and from
         another task than the one that entered. After a fork, the child only lets go of what belongs
-        to its parent.
+        to its parent. With `revoke_on_close` it closes the token at the gateway as well (§1.3); a
+        failure of that is a warning in the log.
 
         Raises:
-            SessionMisuse: The session was used in another event loop.
+            SessionMisuse: The session was used in another event loop; it stays open.
         """
         if self._home.is_forked:
             self._closing = True

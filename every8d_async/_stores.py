@@ -49,7 +49,8 @@ class FileTokenStore:
     Sessions of any number of processes may share it: they make one login together, and a process
     that restarts neither logs in anew nor repeats a login that was just refused. A lock beside the
     file (its name with ``.lock``) keeps logins apart; it ends with its process. What is in the file
-    but can't be read is passed over with a warning, since a send should not wait for it.
+    but can't be read is passed over with a warning, since a send should not wait for it. The store
+    never talks to the gateway.
 
     Args:
         path: The file; it is made when it is needed, its folder is not.

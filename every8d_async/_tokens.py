@@ -83,8 +83,8 @@ class TokenStore(Protocol):
     """
     Where tokens and refused logins are kept, so that workers can share one login.
 
-    `key` names site and account. A store that raises stops no call: the session warns, and goes on
-    with a login of its own.
+    `key` names site and account. A store never talks to the gateway. One that raises stops no call:
+    the session warns, and goes on with a login of its own.
     """
 
     async def load(self, key: str) -> StoredToken | StoredRefusal | None:
@@ -105,7 +105,11 @@ class TokenStore(Protocol):
 
 
 class MemoryTokenStore:
-    """The default store: this process's memory. Sessions that are given the same one share it."""
+    """
+    The default store: this process's memory. Sessions that are given the same one share it.
+
+    It never talks to the gateway.
+    """
 
     def __init__(self) -> None:
         self._kept: dict[str, StoredToken | StoredRefusal] = {}

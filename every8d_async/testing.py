@@ -62,7 +62,18 @@ def report(
     cost: Decimal | None = Decimal("1.00"),
     received_at: datetime | None = _THEN,
 ) -> DeliveryReport:
-    """Build a delivery report; say only what matters to the test."""
+    """
+    Build a delivery report; say only what matters to the test.
+
+    Args:
+        mobile: In any spelling.
+        code: The status code.
+        reference: As in the report.
+        name: As in the report.
+        sent_at: As in the report.
+        cost: Points taken, both at first and finally.
+        received_at: As in the report.
+    """
     return DeliveryReport(
         reference=reference,
         name=name,
@@ -83,7 +94,16 @@ def receipt(
     cost: Decimal | None = None,
     batch_id: str = "00000000-0000-4000-8000-000000000001",
 ) -> Receipt:
-    """Build a receipt; say only what matters to the test."""
+    """
+    Build a receipt; say only what matters to the test.
+
+    Args:
+        sent: Messages taken for sending.
+        unsent: Recipients who got nothing, because the credit ran out.
+        credit: Points left afterwards.
+        cost: Points taken; one a message if None.
+        batch_id: The batch.
+    """
     return Receipt(credit, sent, Decimal(sent) if cost is None else cost, unsent, batch_id)
 
 
@@ -94,7 +114,15 @@ def reply(
     name: str = "",
     received_at: datetime | None = _THEN,
 ) -> Reply:
-    """Build a reply; say only what matters to the test."""
+    """
+    Build a reply; say only what matters to the test.
+
+    Args:
+        text: What they wrote.
+        mobile: In any spelling.
+        name: As in the reply.
+        received_at: As in the reply.
+    """
     return Reply(name, models.mobile(mobile), text, received_at)
 
 

@@ -144,7 +144,7 @@ class Simulator:
         trio. Open connections are cut when the block ends.
 
         Args:
-            port: 0 for a free one.
+            port: The port; 0 for a free one.
             host: A loopback address.
             allow_remote: Allow other addresses too; whoever reaches them can use the simulator.
 
@@ -258,6 +258,11 @@ class Simulator:
         """
         Let somebody who got a text of a batch write back.
 
+        Args:
+            batch_id: The batch, from the receipt.
+            mobile: Who writes, in any spelling.
+            text: What they write.
+
         Raises:
             ValueError: There is no such batch of texts, or no such number in it.
         """
@@ -299,7 +304,7 @@ class Simulator:
                 the service tries, or after what time.
             pause: The time between two tries, of the real clock.
             repeat: The share that is pushed once more although it was accepted.
-            connections: How many pushes are under way at once.
+            connections: How many connections push at once.
             allow_remote: Allow other than loopback URLs.
 
         Raises:
@@ -324,7 +329,12 @@ class Simulator:
         return self._core.pusher.pushes
 
     def settle_pushes(self, timeout: float = 30.0) -> bool:
-        """Wait until nothing that is due is left to push; tell whether it was so in time."""
+        """
+        Wait until nothing that is due is left to push; tell whether it was so in time.
+
+        Args:
+            timeout: Seconds to wait at most.
+        """
         return self._core.pusher.settle(timeout)
 
     def take_pushes(self, encoding: Encoding = "utf-8") -> tuple[Push, ...]:
