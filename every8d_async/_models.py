@@ -69,16 +69,19 @@ def mobile(text: str) -> str:
     return found
 
 
-def _quiet_number(number: str) -> str:
-    return repr(mask(number))
+# Values don't check themselves: a repr must not fail on what somebody took out of a spreadsheet.
 
 
-def _quiet_numbers(numbers: Sequence[str]) -> str:
-    return repr([mask(number) for number in numbers])
+def _quiet_number(number: object) -> str:
+    return repr(mask(number)) if isinstance(number, str) else f"<{type(number).__name__}>"
 
 
-def _quiet_data(data: bytes) -> str:
-    return f"<{len(data)} bytes>"
+def _quiet_numbers(numbers: Sequence[object]) -> str:
+    return f"[{', '.join(map(_quiet_number, numbers))}]"
+
+
+def _quiet_data(data: object) -> str:
+    return f"<{len(data)} bytes>" if isinstance(data, bytes) else f"<{type(data).__name__}>"
 
 
 class ResponseFormat(IntEnum):

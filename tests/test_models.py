@@ -317,6 +317,25 @@ def test_reprs_are_quiet(make: Callable[[], Any]) -> None:
     assert shown.startswith(type(make()).__name__)
 
 
+@pytest.mark.parametrize(
+    ("make", "shown"),
+    [
+        (lambda wrong: PersonalizedMessage(wrong, "t"), "mobile=<int>"),
+        (lambda wrong: TemplateRecipient(wrong, []), "mobile=<int>"),
+        (lambda wrong: Attachment(wrong, "jpg"), "data=<int>"),
+        (
+            lambda wrong: FilteredReceipt(None, 0, Decimal(0), 0, "", (wrong,)),
+            "filtered=[<int>]",
+        ),
+    ],
+    ids=["message", "recipient", "attachment", "filtered"],
+)
+def test_reprs_of_what_is_wrong(make: Callable[[Any], object], shown: str) -> None:
+    """What holds a value of a wrong type shows that, and does not fail: one wants to see it."""
+    assert shown in repr(make(912345678))
+    assert "912345678" not in repr(make(912345678))
+
+
 def test_reprs_show_enough() -> None:
     """A number can be found again by its ends, a batch by its id."""
     assert "+8869…678" in repr(report(100))
