@@ -158,6 +158,7 @@ class Every8DSession:
             site=site,
             auth=auth,
             token_lifetime=token_lifetime,
+            token_store=token_store,
             max_connections=max_connections,
             timeout=timeout,
             retry=retry,
