@@ -102,7 +102,7 @@ class PersonalizedMessage:
     Attributes:
         mobile: In any spelling that `mobile` takes.
         text: What this person reads.
-        name: Shown in the gateway's records.
+        name: Shown in the gateway's records; one line, without TABs.
         email: The gateway mails the text to this address as well.
         send_at: When to send, with a time zone; at once if None.
         reference: Your own key, unique in its request (MR); it comes back in the delivery report.
@@ -126,7 +126,7 @@ class TemplateRecipient:
     Attributes:
         mobile: In any spelling that `mobile` takes.
         fields: What stands for ``%field1%`` to ``%field5%``; none may hold ``|``.
-        name: Shown in the gateway's records.
+        name: Shown in the gateway's records; one line, without TABs.
         email: The gateway mails the text to this address as well.
         send_at: When to send, with a time zone; at once if None.
         reference: Your own key, unique in its request (MR); it comes back in the delivery report.

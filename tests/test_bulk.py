@@ -245,8 +245,8 @@ def test_the_quick_look_at_a_text_is_the_rule(text: str) -> None:
 def test_a_line_end_where_none_may_stand_is_its_own_row(name: str, char: str) -> None:
     """One person's bad name, mail or reference refuses that person alone, among many at once."""
     good = PersonalizedMessage(FIRST, "two\nlines", name="王", email="a@b.c", reference="")
-    bad = evolve(good, **{name: f"a{char}"})
-    recipient = TemplateRecipient(FIRST, ["two\nlines"], **{name: f"a{char}"})
+    wrong: dict[str, Any] = {name: f"a{char}"}
+    bad, recipient = evolve(good, **wrong), TemplateRecipient(FIRST, ["two\nlines"], **wrong)
     for plan, items in (
         (personal(), [*[good] * 5, bad, *[good] * 5]),
         (personal("%field1%"), [recipient]),
