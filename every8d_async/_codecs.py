@@ -265,8 +265,10 @@ def _no_constant(name: str) -> NoReturn:
 
 def _json_refusal(plain: dict[str, Any]) -> Refusal:
     # A «no» stays one without its reasons: a login that was refused must not be tried again.
-    status, message = str(plain.get("Status")).strip(), plain.get("Msg")
+    status, message = plain.get("Status"), plain.get("Msg")
+    # Only of what has no depth: writing out nested lists may take more stack than there is.
+    digits = str(status).strip() if isinstance(status, int | str) else ""
     return Refusal(
-        int(status) if _WHOLE_NUMBER.fullmatch(status) else 0,
+        int(digits) if _WHOLE_NUMBER.fullmatch(digits) else 0,
         message if isinstance(message, str) else "",
     )

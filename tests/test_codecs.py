@@ -445,6 +445,17 @@ def test_json(body: str, expected: object) -> None:
     assert expected == read_json(body.encode())
 
 
+@pytest.mark.parametrize("depth", range(900, 1030, 10))
+def test_a_refusal_may_hold_nested_lists(depth: int) -> None:
+    """However deep what stands in a refusal's place of a code: it has none, or is no JSON."""
+    nested = "[" * depth + "]" * depth
+    try:
+        read = read_json(f'{{"Result":false,"Status":{nested},"Msg":{nested}}}'.encode())
+    except BadReply:
+        return
+    assert read == Refusal(0, "")
+
+
 @pytest.mark.parametrize("name", [name for name in GOLDENS if name.endswith(".json")])
 def test_cut_json_is_nothing(name: str) -> None:
     """No cut JSON is JSON, whatever operation reads it."""
