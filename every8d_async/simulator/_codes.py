@@ -10,7 +10,7 @@ from __future__ import annotations
 from every8d_async.simulator._values import Refusal
 
 # The three wordings of -99: a caught exception in JSON, the documents' sample of a comma reply, and
-# the captured one, which starts with a space.
+# the captured one, which starts with a space. It is what a comma reply stumbles with.
 EXCEPTION = Refusal(-99, "發生例外錯誤")
 UNKNOWN = Refusal(-99, "發生不明錯誤")
 UNKNOWN_AT_HOST = Refusal(-99, " 主機端發生不明錯誤，請與廠商窗口聯繫。")

@@ -83,7 +83,7 @@ def _page(call: Call, rows: Sequence[_Row], size: int) -> Sequence[_Row]:
     # An empty PNO is page 1.
     number = whole_number(call.text("PNO"), 1)
     if number < 1:
-        raise Refused(_codes.UNKNOWN)
+        raise Refused(_codes.UNKNOWN_AT_HOST)
     return rows[(number - 1) * size : number * size]
 
 

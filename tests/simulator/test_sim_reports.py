@@ -10,6 +10,7 @@ from every8d_async.simulator import Account, Dialect, Simulator
 
 from .kit import DEMO, START, ask, batch, cancel, make, reports, sms, statuses
 
+STUMBLED = "-99, 主機端發生不明錯誤，請與廠商窗口聯繫。"
 SOON = "20260102040405"  # an hour from the start
 HOUR = timedelta(hours=1)
 
@@ -233,7 +234,7 @@ def test_empty_page_number(simulator: Simulator) -> None:
 @pytest.mark.parametrize("number", ["0", "-1", "one", "1.0", "9" * 5000])
 def test_bad_page_number(simulator: Simulator, number: str) -> None:
     """A page number that is none makes the gateway stumble."""
-    assert reports(simulator, batch(1), PNO=number).text == "-99,發生不明錯誤"
+    assert reports(simulator, batch(1), PNO=number).text == STUMBLED
 
 
 def test_cancel(simulator: Simulator) -> None:
