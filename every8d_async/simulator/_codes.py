@@ -37,6 +37,7 @@ BAD_PICTURE_TYPE = Refusal(-305, "MMS圖片類型不符")
 TOO_LARGE = Refusal(-314, "MMS圖文大小超過限制")
 
 NO_SUCH_BATCH = Refusal(-3, "無此批次")
+BATCH_LEAVING = Refusal(-8, "目前無法取消")
 BATCH_GONE = Refusal(-4, "該批次已取消或已發送")
 
 

@@ -71,6 +71,8 @@ def erase_booking(state: State, call: Call, kind: Kind) -> Reply:
     pending = [message for message in batch.messages if message.is_pending(now)]
     if not pending:
         raise Refused(_codes.BATCH_GONE)
+    if min(message.go_at for message in pending) - now < state.options.cancel_until:
+        raise Refused(_codes.BATCH_LEAVING)
     refund = sum((message.cost for message in pending), Decimal(0))
     account.credit += refund
     for message in pending:

@@ -271,6 +271,21 @@ def test_cancel_too_late(simulator: Simulator) -> None:
     assert texts == ["-4,該批次已取消或已發送"] * 2
 
 
+def test_cancel_just_before_it_goes_out() -> None:
+    """By setting, what is about to go out can't be cancelled at the moment, and then is gone."""
+    simulator = make(cancel_until=timedelta(minutes=5))
+    sms(simulator, ST=SOON)
+    sms(simulator, ST=SOON)
+
+    assert cancel(simulator, batch(1)).body == b"1,1.00"
+    texts: list[str] = []
+    for wait in (HOUR - timedelta(minutes=4), timedelta(minutes=4)):
+        simulator.advance(wait)
+        texts.append(cancel(simulator, batch(2)).text)
+    assert texts == ["-8,目前無法取消", "-4,該批次已取消或已發送"]
+    assert simulator.credit() == 9999
+
+
 def test_cancel_nothing(simulator: Simulator) -> None:
     """A batch that is not there can't be cancelled."""
     assert cancel(simulator, "x").text == "-3,無此批次"
