@@ -46,7 +46,7 @@ def _write_reports(
         case "2":
             return _replies.reports_xml(total, rows)
         case _:
-            return _replies.reports_tab(dialect, total, rows)
+            return _replies.reports_tab(dialect, kind, total, rows)
 
 
 def get_reply_message(state: State, call: Call) -> Reply:
