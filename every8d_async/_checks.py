@@ -40,11 +40,18 @@ class Problems:
 
     def text(self, name: str, value: object, *, may_be_empty: bool = True) -> str:
         """Check a text that people read: no control characters but tab and line ends."""
+        self.check(ok=may_be_empty or value != "", problem=f"{name}: must not be empty")
+        return self._without(_UNSENDABLE, name, value)
+
+    def line(self, name: str, value: object) -> str:
+        """Check a text that stands on a line of its own: no control characters at all."""
+        return self._without(_CONTROL, name, value)
+
+    def _without(self, unsendable: re.Pattern[str], name: str, value: object) -> str:
         if not isinstance(value, str):
             self.found.append(f"{name}: must be a text, not {kind(value)}")
             return ""
-        self.check(ok=may_be_empty or value != "", problem=f"{name}: must not be empty")
-        if bad := _UNSENDABLE.search(value):
+        if bad := unsendable.search(value):
             self.found.append(
                 f"{name}: holds a character that can't be sent (U+{ord(bad[0]):04X}) "
                 f"at position {bad.start()}"
@@ -139,6 +146,11 @@ def is_sendable(text: str) -> bool:
     """Tell whether a text holds only what `Problems.text` lets pass."""
     # Nothing unsendable is printable; asking that first takes half the time.
     return text.isprintable() or not _UNSENDABLE.search(text)
+
+
+def is_line(text: str) -> bool:
+    """Tell whether a text holds only what `Problems.line` lets pass."""
+    return text.isprintable() or not _CONTROL.search(text)
 
 
 def kind(value: object) -> str:

@@ -17,7 +17,7 @@ from cattrs import BaseValidationError, Converter, transform_error
 from cattrs.gen import make_dict_structure_fn, override
 
 from every8d_async._models import TAIPEI, DeliveryReport, Reply, canonical
-from every8d_async._pages import COUNT, ROWS
+from every8d_async._pages import COUNT, ROWS, BadRow
 from every8d_async._wire import BadReply
 
 T = TypeVar("T")
@@ -198,6 +198,8 @@ def _row_hook(converter: Converter, model: type[T], names: dict[str, str]) -> Ca
     absent: dict[str, Any] = {wire: None for wire in names.values() if wire not in _MUST}
 
     def hook(row: Any, _type: object = None) -> T:
+        if isinstance(row, BadRow):
+            raise ValueError(row.problem)  # noqa: TRY004 - a problem of the data
         if not isinstance(row, dict):
             raise ValueError("must be an object")  # noqa: TRY004 - a problem of the data
         return from_row({**absent, **row}, model)

@@ -209,6 +209,11 @@ class _Case(Generic[Args, Result]):
             parsed = self.endpoint.parse(reply.body)
         except BadReply as bad:
             problems = bad.problems
+        except Exception as bug:
+            # A bug is the caller's to see; but of a send, what matters most is that it has left.
+            if self.endpoint.repeatable:
+                raise
+            problems = (f"reading the reply failed: {type(bug).__name__}",)
         else:
             if isinstance(parsed, Refusal):
                 return self._judge_refusal(parsed)

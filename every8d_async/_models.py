@@ -69,16 +69,19 @@ def mobile(text: str) -> str:
     return found
 
 
-def _quiet_number(number: str) -> str:
-    return repr(mask(number))
+# Values don't check themselves: a repr must not fail on what somebody took out of a spreadsheet.
 
 
-def _quiet_numbers(numbers: Sequence[str]) -> str:
-    return repr([mask(number) for number in numbers])
+def _quiet_number(number: object) -> str:
+    return repr(mask(number)) if isinstance(number, str) else f"<{type(number).__name__}>"
 
 
-def _quiet_data(data: bytes) -> str:
-    return f"<{len(data)} bytes>"
+def _quiet_numbers(numbers: Sequence[object]) -> str:
+    return f"[{', '.join(map(_quiet_number, numbers))}]"
+
+
+def _quiet_data(data: object) -> str:
+    return f"<{len(data)} bytes>" if isinstance(data, bytes) else f"<{type(data).__name__}>"
 
 
 class ResponseFormat(IntEnum):
@@ -99,7 +102,7 @@ class PersonalizedMessage:
     Attributes:
         mobile: In any spelling that `mobile` takes.
         text: What this person reads.
-        name: Shown in the gateway's records.
+        name: Shown in the gateway's records; one line, without TABs.
         email: The gateway mails the text to this address as well.
         send_at: When to send, with a time zone; at once if None.
         reference: Your own key, unique in its request (MR); it comes back in the delivery report.
@@ -123,7 +126,7 @@ class TemplateRecipient:
     Attributes:
         mobile: In any spelling that `mobile` takes.
         fields: What stands for ``%field1%`` to ``%field5%``; none may hold ``|``.
-        name: Shown in the gateway's records.
+        name: Shown in the gateway's records; one line, without TABs.
         email: The gateway mails the text to this address as well.
         send_at: When to send, with a time zone; at once if None.
         reference: Your own key, unique in its request (MR); it comes back in the delivery report.

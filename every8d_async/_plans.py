@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar, cast
 from attrs import evolve, field, frozen
 
 from every8d_async._bulk import BulkSummary, Plan
-from every8d_async._checks import Problems, is_sendable, kind
+from every8d_async._checks import Problems, is_line, is_sendable, kind
 from every8d_async._endpoints import Endpoint
 from every8d_async._errors import InvalidRequest
 from every8d_async._estimate import mms_points, sms_points
@@ -263,7 +263,8 @@ def _usual_rows(
     rows = [(each.mobile, each.name, each.email, each.send_at, each.reference) for each in given]
     mobiles, names, emails, times, references = zip(*rows, strict=True)
     try:
-        sendable = is_sendable("".join(chain(params, names, emails, references)))
+        lines = "".join(chain(names, emails, references))
+        sendable = is_sendable("".join(params)) and is_line(lines)
         numbers = canonicals(mobiles)
     except TypeError:  # one of them is no text
         return None

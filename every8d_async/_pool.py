@@ -180,6 +180,16 @@ def is_transport(value: object) -> bool:
     return isinstance(value, httpx.AsyncBaseTransport)
 
 
+def reaches_nobody(value: Transport | None) -> bool:
+    """Tell whether a transport is one of httpx's own that use no network."""
+    return isinstance(value, httpx.MockTransport | httpx.ASGITransport)
+
+
+def is_stock(value: Transport | None) -> bool:
+    """Tell whether requests go through httpx's own network transport, the one that respx mocks."""
+    return value is None or isinstance(value, httpx.AsyncHTTPTransport)
+
+
 def in_memory(app: Any) -> Transport:
     """Give a transport that hands requests to an ASGI application, without sockets."""
     return httpx.ASGITransport(app=app)

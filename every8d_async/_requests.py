@@ -303,10 +303,10 @@ def _recipient(
     return (
         problems.mobile(f"{name}.mobile", given.mobile, abroad=not options.mms),
         param,
-        problems.text(f"{name}.name", given.name),
-        problems.text(f"{name}.email", given.email),
+        problems.line(f"{name}.name", given.name),
+        problems.line(f"{name}.email", given.email),
         problems.send_at(f"{name}.send_at", given.send_at, now),
-        problems.text(f"{name}.reference", given.reference),
+        problems.line(f"{name}.reference", given.reference),
     )
 
 

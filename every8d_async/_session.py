@@ -53,8 +53,12 @@ _LOG = logging.getLogger("every8d_async")
 _UNAUTHORIZED = 401
 _SITE = "https://new.e8d.tw"
 
-GUARDS: list[Callable[[str], None]] = []
-"""Asked before a request leaves for a site; the pytest plugin refuses public ones here."""
+GUARDS: list[Callable[[str, Transport | None], None]] = []
+"""
+Asked before a request leaves for a site, by the caller's own transport if there is one.
+
+The pytest plugin refuses public sites here.
+"""
 
 
 class SessionOptions(TypedDict, total=False):
@@ -158,6 +162,7 @@ class Every8DSession:
             site=site,
             auth=auth,
             token_lifetime=token_lifetime,
+            token_store=token_store,
             max_connections=max_connections,
             timeout=timeout,
             retry=retry,
@@ -527,9 +532,8 @@ class Every8DSession:
 
     def _may_go(self, run: _Run) -> bool:
         """Look again once a connection is there: others may have met a refusal or a 429."""
-        if self._settings.transport is None:
-            for guard in GUARDS:
-                guard(self._settings.site)
+        for guard in GUARDS:
+            guard(self._settings.site, self._settings.transport)
         if self._gate is not None:
             self._gate.check()
         return not (run.paced and self._pace.is_held)

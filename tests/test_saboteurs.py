@@ -115,8 +115,8 @@ SABOTEURS = (
     Saboteur(
         "takes the start of a receipt for a refusal",
         "_codecs.py",
-        r'_REFUSAL = re.compile(r"(-[0-9]{1,9}),(\s*[^\s0-9].*)", re.DOTALL)',
-        r'_REFUSAL = re.compile(r"(-[0-9]{1,9}),(.*)", re.DOTALL)',
+        "if _RECEIPT_BEGUN.fullmatch(text):",
+        "if wanted is None:",
         (f"{FLOW}::test_no_cut_receipt_is_believed",),
     ),
     Saboteur(

@@ -1340,20 +1340,23 @@ async def test_a_429_longer_than_a_call_may_take(anyio_backend: object) -> None:
 
 
 async def test_guards_are_asked_before_anything_leaves(server: FaultyServer) -> None:
-    """What refuses a site (the pytest plugin) is asked for our own connections only."""
-    asked: list[str] = []
+    """What refuses a site (the pytest plugin) is told it, and the caller's own transport."""
+    asked: list[tuple[str, httpx.AsyncBaseTransport | None]] = []
+    transport = Scripted()
 
-    def guard(site: str) -> None:
-        asked.append(site)
+    def guard(site: str, transport: httpx.AsyncBaseTransport | None) -> None:
+        asked.append((site, transport))
         raise SessionMisuse("not in a test")
 
     GUARDS.append(guard)
     try:
         async with demo(server) as session:
             assert isinstance(await failure(session.credit()), SessionMisuse)
-        async with Scripted().session() as session:
-            await session.credit()
+        async with transport.session() as session:
+            assert isinstance(await failure(session.credit()), SessionMisuse)
+            site = session._settings.site
     finally:
         GUARDS.remove(guard)
-    assert asked == [server.url]
+    assert asked == [(server.url, None), (site, transport)]
     assert not server.requests
+    assert not transport.paths

@@ -54,6 +54,10 @@ class Line:
         with anyio.move_on_after(seconds):
             await self.hang()
 
+    async def silence(self) -> None:
+        """Say nothing until the caller hangs up, or ends its side."""
+        await self.receive()
+
     async def hang(self) -> None:
         """Do nothing until the caller hangs up."""
         while (await self.receive())["type"] != "http.disconnect":
@@ -76,6 +80,12 @@ class SocketLine(Line):
     """The form on a real socket."""
 
     transport: asyncio.Transport
+
+    async def silence(self) -> None:
+        """Say nothing, and hang up when the caller does."""
+        await self.receive()
+        self.transport.close()
+        await self.hang()
 
     async def cut(self, reply: Reply, keep: int) -> None:
         """Send a part of the body, and then close."""

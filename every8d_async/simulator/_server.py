@@ -96,7 +96,14 @@ def _front(app: ASGIApp) -> _Front:
     transports: set[asyncio.Transport] = set()
 
     class Protocol(H11Protocol):
-        """Hand the transport over to the application, and know all that are open."""
+        """
+        Hand the transport over to the application, and know all that are open.
+
+        A caller may end its side once it has asked, and is answered all the same; whoever ends it
+        before that is gone.
+        """
+
+        ended = False  # the caller's side
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -111,6 +118,21 @@ def _front(app: ASGIApp) -> _Front:
         def connection_lost(self, exc: Exception | None) -> None:
             transports.discard(self.transport)
             super().connection_lost(exc)
+
+        def eof_received(self) -> bool:  # type: ignore[override]
+            self.ended = True
+            if self._is_answering():
+                self.cycle.message_event.set()  # wakes who waits for news: see `_line`
+            return self._is_answering()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if self.ended and not self._is_answering():
+                self.transport.close()
+
+        def _is_answering(self) -> bool:
+            cycle: Any = self.cycle  # None before the first request, whatever uvicorn says
+            return bool(cycle) and not (cycle.more_body or cycle.response_complete)
 
     return _Front(lambda: Protocol(config, state, {}), transports, state.tasks)
 

@@ -55,6 +55,7 @@ class Simulator:
         delivery_delay: Time between a message's going out (status 0) and its final status.
         token_lifetime: How long a token is good for.
         one_token_per_account: Whether a login ends the account's older tokens.
+        cancel_until: Time before a booking goes out from which on it can't be cancelled (-8).
         lock_after: Failed logins in a row that an account bears; one more locks it (-999).
         dead_token: What a call with a dead or unknown token gets; nobody recorded what the service
             says. ConnectionHandler always answers with its documented failure.
@@ -84,6 +85,7 @@ class Simulator:
         delivery_delay: timedelta = timedelta(seconds=5),
         token_lifetime: timedelta = timedelta(hours=8),
         one_token_per_account: bool = False,
+        cancel_until: timedelta = timedelta(0),
         lock_after: int = 10,
         dead_token: Refusal = UNKNOWN,
         filter_sees_plain_sends: bool = True,
@@ -107,6 +109,7 @@ class Simulator:
             delivery_delay=delivery_delay,
             token_lifetime=token_lifetime,
             one_token_per_account=one_token_per_account,
+            cancel_until=cancel_until,
             lock_after=lock_after,
             dead_token=dead_token,
             filter_sees_plain_sends=filter_sees_plain_sends,
