@@ -187,6 +187,7 @@ class Every8DSession:
             key=f"{self._settings.site} {uid}",
             clock=time.time,
             random=random,
+            sleep=anyio.sleep,
         )
         self._in_flight = 0
         self._idle: anyio.Event | None = None

@@ -234,6 +234,20 @@ SABOTEURS = (
         ),
     ),
     Saboteur(
+        "takes a hiccup for a death",
+        "_tokens.py",
+        """        if await self._lives(token):
+            return Verdict.ALIVE
+        self._dead.append(token)
+""",
+        """        self._dead.append(token)
+""",
+        (
+            f"{TOKENS}::test_a_hiccup_is_no_death",
+            "tests/test_session.py::test_a_hiccup_doubles_no_send",
+        ),
+    ),
+    Saboteur(
         "forgets refused logins",
         "_tokens.py",
         "if last is None or last.at <= self._forgiven",

@@ -394,6 +394,22 @@ async def test_a_check_that_proves_nothing_leaves_a_send_in_doubt(simulator: Sim
     assert len(simulator.sent) == 1
 
 
+@pytest.mark.parametrize("denial", [Refuse(-99), HttpStatus(401)])
+@virtual
+async def test_a_hiccup_doubles_no_send(
+    anyio_backend: object, simulator: Simulator, denial: Refuse | HttpStatus
+) -> None:
+    """What was acted on under a token that lives is not repeated because a check went wrong too."""
+    async with in_mind(simulator) as session:
+        await session.credit()
+        for wrong in (1, 2):
+            before = len(simulator.sent)
+            simulator.faults.add("SendSMS", Refuse(-99, acts=True))
+            simulator.faults.add("ConnectionHandler/2", denial, times=wrong)
+            assert isinstance(await failure(send(session)), OutcomeUnknown)
+            assert len(simulator.sent) == before + 1
+
+
 async def test_logging_in_anew_is_refused_while_in_doubt(simulator: Simulator) -> None:
     """The token is denied and the login too: the send is in doubt, and the next call is told."""
     async with in_mind(simulator) as session:

@@ -7,15 +7,21 @@ from pathlib import Path
 import pytest
 
 from every8d_async import Every8DSession, FileTokenStore, MemoryTokenStore
+from every8d_async._pool import in_memory
 from every8d_async._tokens import TokenStore
 from every8d_async._wire import Verdict
 from every8d_async.simulator import Account, Simulator
 
+from .clocks import jumping
 from .test_tokens import World
 
 pytestmark = pytest.mark.anyio
 
 ROUNDS = 10
+
+virtual = pytest.mark.parametrize(
+    "anyio_backend", [jumping("asyncio"), jumping("trio")], ids=["asyncio", "trio"]
+)
 
 
 @pytest.fixture
@@ -24,18 +30,17 @@ def simulator() -> Simulator:
     return Simulator(accounts=[account], one_token_per_account=True)
 
 
-async def take_turns(
-    simulator: Simulator, first: TokenStore | None, second: TokenStore | None
-) -> None:
+def in_mind(simulator: Simulator) -> Every8DSession:
+    transport = in_memory(simulator)
+    return Every8DSession("shop", "hunter2", site="http://localhost", transport=transport)
+
+
+async def take_turns(simulator: Simulator, one: Every8DSession, other: Every8DSession) -> None:
     """Send in turn, and check that each message was sent once."""
-    with simulator.serve() as site:
-        async with (
-            Every8DSession("shop", "hunter2", site=site, token_store=first) as one,
-            Every8DSession("shop", "hunter2", site=site, token_store=second) as other,
-        ):
-            for turn in range(ROUNDS):
-                await one.sms.send(f"one {turn}", to="0900000001")
-                await other.sms.send(f"other {turn}", to="0900000001")
+    async with one, other:
+        for turn in range(ROUNDS):
+            await one.sms.send(f"one {turn}", to="0900000001")
+            await other.sms.send(f"other {turn}", to="0900000001")
     texts = [f"{name} {turn}" for turn in range(ROUNDS) for name in ("one", "other")]
     assert [message.text for message in simulator.sent] == texts
 
@@ -44,11 +49,12 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
+@virtual
 async def test_each_ends_the_others_token(
-    simulator: Simulator, caplog: pytest.LogCaptureFixture
+    anyio_backend: object, simulator: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Both are served, each message is sent once, and each is told of the cure once."""
-    await take_turns(simulator, None, None)
+    await take_turns(simulator, in_mind(simulator), in_mind(simulator))
     assert simulator.logins == 2 * ROUNDS
     told = warnings(caplog)
     assert len(told) == 2
@@ -69,7 +75,7 @@ async def test_a_token_that_dies_once_is_no_reason_to_warn(
     assert warnings(caplog) == []
 
 
-def in_memory(_folder: Path) -> Callable[[], TokenStore]:
+def in_a_process(_folder: Path) -> Callable[[], TokenStore]:
     store = MemoryTokenStore()
     return lambda: store
 
@@ -78,7 +84,7 @@ def in_a_file(folder: Path) -> Callable[[], TokenStore]:
     return lambda: FileTokenStore(folder / "tokens.json")  # as two processes would
 
 
-@pytest.mark.parametrize("shared", [in_memory, in_a_file])
+@pytest.mark.parametrize("shared", [in_a_process, in_a_file])
 async def test_a_shared_store_is_the_cure(
     simulator: Simulator,
     caplog: pytest.LogCaptureFixture,
@@ -87,7 +93,11 @@ async def test_a_shared_store_is_the_cure(
 ) -> None:
     """With a shared store one login serves both, and there is nothing to warn of."""
     store = shared(tmp_path)
-    await take_turns(simulator, store(), store())
+    with simulator.serve() as site:
+        one, other = (
+            Every8DSession("shop", "hunter2", site=site, token_store=store()) for _ in range(2)
+        )
+        await take_turns(simulator, one, other)
     assert simulator.logins == 1
     assert warnings(caplog) == []
 
