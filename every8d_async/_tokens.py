@@ -329,6 +329,7 @@ class TokenKeeper:
         return kept if self._token is None or kept.value != self._token.value else None
 
     async def _fresh(self) -> StoredToken:
+        self._memory.check()  # a store that is away does not remember it for us
         try:
             value = await self._log_in()
         except AuthenticationFailed as refused:

@@ -274,6 +274,26 @@ async def test_a_refused_renewal_is_not_repeated_while_it_is_remembered() -> Non
     assert world.gateway.logins == 3
 
 
+class Away(MemoryTokenStore):
+    """Keeps nothing, as a lenient store does while the one behind it is away."""
+
+    async def save(self, key: str, token: StoredToken | StoredRefusal) -> None:
+        """Forget it."""
+
+
+async def test_a_refused_renewal_is_remembered_without_a_store() -> None:
+    """A store that is away is no reason to repeat a refused login, or the account is locked."""
+    world = World(Away())
+    await world.keeper.token()
+    world.clock.now += LIFETIME * 0.92
+    world.gateway.next_logins = [AuthenticationFailed(-101, "密碼錯誤", operation="login")] * 99
+    for minute in range(14):
+        await world.keeper.token()
+        await settle()
+        assert world.gateway.logins == 2, minute
+        world.clock.now += 61
+
+
 async def test_at_its_end_a_renewal_is_mandatory() -> None:
     """A token that has ended is given to nobody: callers wait for the renewal under way."""
     world = World()
