@@ -49,7 +49,7 @@ from every8d_async import (
 )
 from every8d_async._pool import in_memory
 from every8d_async._session import GUARDS
-from every8d_async.simulator import Account, Hang, HttpStatus, Refuse, Simulator
+from every8d_async.simulator import Account, DeadToken, Hang, HttpStatus, Refuse, Simulator
 from tests import faulty
 from tests.certificate import server_context, trusting_context
 from tests.clocks import jumping
@@ -363,6 +363,19 @@ async def test_whatever_a_dead_token_gets(simulator: Simulator, refusal: Any) ->
         simulator.faults.add("SendSMS", refusal)
         assert (await session.sms.send("hello", to=MOBILE)).sent == 1
     assert (len(simulator.sent), simulator.logins) == (1, 2)
+
+
+@virtual
+async def test_a_second_token_may_die_as_well(anyio_backend: object, simulator: Simulator) -> None:
+    """Two tokens in a row that die under a send prove that it was not done, and it is told so."""
+    async with in_mind(simulator) as session:
+        simulator.faults.add("SendSMS", DeadToken(), times=2)
+        error = await failure(send(session))
+        assert isinstance(error, GatewayUnavailable)
+        assert (error.cause, error.sent) == ("token after token died", False)
+        simulator.faults.add("GetCredit", DeadToken(), times=2)
+        assert await session.credit() == Decimal(10000)
+    assert (len(simulator.sent), simulator.logins) == (0, 5)
 
 
 async def test_with_a_live_token_the_answer_stands(simulator: Simulator) -> None:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+import anyio
 import pytest
 
 from every8d_async import Every8DSession, FileTokenStore, MemoryTokenStore
@@ -59,6 +60,34 @@ async def test_each_ends_the_others_token(
     told = warnings(caplog)
     assert len(told) == 2
     assert all("token_store=FileTokenStore(path)" in line for line in told)
+
+
+@virtual
+async def test_both_send_at_once(anyio_backend: object, simulator: Simulator) -> None:
+    """
+    The pause before a new login lets the other session work in peace: all are served, once.
+
+    What a refusal under a second token means is found out as well: nothing is in doubt.
+    """
+    served: list[str] = []
+
+    async def send(session: Every8DSession, text: str) -> None:
+        for part in range(5):
+            await session.sms.send(f"{text} {part}", to="0900000001")
+            served.append(f"{text} {part}")
+            await anyio.sleep(0.3)
+
+    async with (
+        in_mind(simulator) as one,
+        in_mind(simulator) as other,
+        anyio.create_task_group() as group,
+    ):
+        for number in range(20):
+            group.start_soon(send, one, f"one {number}")
+            group.start_soon(send, other, f"other {number}")
+    assert len(served) == len(set(served)) == 200
+    assert sorted(message.text for message in simulator.sent) == sorted(served)
+    assert simulator.logins > 2
 
 
 async def test_a_token_that_dies_once_is_no_reason_to_warn(
