@@ -83,7 +83,7 @@ class _Run:
 
     operation: str
     deadline: float
-    since: int = 0
+    since: int = 0  # the tick at which its request left
     attempts: int = 0
     left: bool = False  # a send has left, and nobody knows what became of it
     paced: bool = True
@@ -419,7 +419,7 @@ class Every8DSession:
         """
         self._enter()
         started = anyio.current_time()
-        run = _Run(endpoint.operation, started + self._settings.timeout.total, self._keeper.tick())
+        run = _Run(endpoint.operation, started + self._settings.timeout.total)
         run.leaving = leaving
         auth: Auth = self._account if self._gate else TokenMode.BEARER
         result: Any = None
@@ -528,6 +528,7 @@ class Every8DSession:
                 guard(self._settings.site)
         if self._gate is not None:
             self._gate.check()
+        run.since = self._keeper.tick()
         return not (run.paced and self._pace.is_held)
 
     # --- the keeper's own calls ---

@@ -240,7 +240,7 @@ class TokenKeeper:
         return None if self.current is None or token is None else self._clock() - token.issued_at
 
     def tick(self) -> int:
-        """Give a number that orders calls and verdicts; greater is later."""
+        """Give a number that orders requests and verdicts; greater is later."""
         self._now += 1
         return self._now
 
@@ -272,9 +272,9 @@ class TokenKeeper:
 
     async def suspect(self, token: str, since: int) -> Verdict:
         """
-        Find out what a token is worth under which a call, begun at tick `since`, was refused.
+        Find out what a token is worth under which a request was refused that left at tick `since`.
 
-        A storm of refusals asks one question: callers that began before the answer share it.
+        A storm of refusals asks one question: requests that left before the answer share it.
         """
         if token in self._dead:
             return Verdict.DEAD

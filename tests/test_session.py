@@ -42,6 +42,7 @@ from every8d_async import (
     OutcomeUnknown,
     RateLimit,
     RateLimited,
+    Receipt,
     RetryPolicy,
     SessionMisuse,
     StoredToken,
@@ -49,7 +50,7 @@ from every8d_async import (
 )
 from every8d_async._pool import in_memory
 from every8d_async._session import GUARDS
-from every8d_async.simulator import Account, DeadToken, Hang, HttpStatus, Refuse, Simulator
+from every8d_async.simulator import Account, DeadToken, Hang, HttpStatus, Refusal, Refuse, Simulator
 from tests import faulty
 from tests.certificate import server_context, trusting_context
 from tests.clocks import jumping
@@ -392,6 +393,26 @@ async def test_with_a_live_token_the_answer_stands(simulator: Simulator) -> None
         simulator.faults.add("GetCredit", Refuse(-99, "發生不明錯誤"), times=2)
         assert isinstance(await failure(session.credit()), GatewayUnavailable)
     assert (len(simulator.sent), simulator.logins) == (1, 1)
+
+
+@virtual
+async def test_an_answer_of_earlier_is_not_used_for_a_later_request(anyio_backend: object) -> None:
+    """That the token lived while a call waited for its turn says nothing of when it left."""
+    simulator = Simulator(dead_token=Refusal(-100, "no such token"))
+    async with in_mind(simulator, rate_limit=RateLimit(1, per=10.0, burst=1)) as session:
+        await session.credit()
+        await anyio.sleep(10.0)
+        ends: list[Any] = []
+
+        async def two() -> None:
+            ends.extend(await many(2, lambda: send(session)))
+
+        simulator.faults.add("SendSMS", Refuse(-77))
+        async with anyio.create_task_group() as group:
+            group.start_soon(two)
+            await anyio.sleep(5.0)
+            simulator.expire_tokens()
+    assert [type(end) for end in ends] == [GatewayRefused, Receipt]
 
 
 async def test_a_check_that_proves_nothing_leaves_a_send_in_doubt(simulator: Simulator) -> None:
