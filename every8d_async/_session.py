@@ -86,7 +86,7 @@ class _Run:
     since: int = 0  # the tick at which its request left
     attempts: int = 0
     left: bool = False  # a send has left, and nobody knows what became of it
-    paced: bool = True
+    paced: bool = True  # counted by the rate limit
     leaving: Callable[[], Awaitable[None]] | None = None
 
 
@@ -510,7 +510,8 @@ class Every8DSession:
         run.attempts += 1
         reply: WireReply | WireFailure | None = None
         while reply is None:
-            if run.paced and (failure := await self._pace.wait(run.deadline)) is not None:
+            wait = self._pace.wait if run.paced else self._pace.wait_out
+            if (failure := await wait(run.deadline)) is not None:
                 return failure
             progress = Progress()
             try:
@@ -529,7 +530,7 @@ class Every8DSession:
         if self._gate is not None:
             self._gate.check()
         run.since = self._keeper.tick()
-        return not (run.paced and self._pace.is_held)
+        return not self._pace.is_held
 
     # --- the keeper's own calls ---
 
@@ -540,7 +541,7 @@ class Every8DSession:
         return await _is_honoured(self._aside(CHECK_TOKEN, None, token))
 
     async def _aside(self, endpoint: Endpoint[Args, Result], args: Args, auth: Auth) -> Result:
-        """Make a call on the session's own behalf: in no gate, and not counted by the pace."""
+        """Make a call on the session's own behalf: in no gate, and not counted by the rate."""
         deadline = anyio.current_time() + self._settings.timeout.total
         run = _Run(endpoint.operation, deadline, paced=False)
         return await self._converse(call(endpoint, args, auth, self._settings.retry, random), run)

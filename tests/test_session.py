@@ -1386,6 +1386,37 @@ async def test_a_429_longer_than_a_call_may_take(anyio_backend: object) -> None:
     assert transport.paths.count("SendSMS.ashx") == 1
 
 
+@virtual
+async def test_a_429_to_the_login_holds_everybody_back(anyio_backend: object) -> None:
+    """The login is no exception to the gateway's word: not who hears it, nor who waits it out."""
+    transport = Scripted()
+    transport.order("ConnectionHandler.ashx", httpx.Response(429, headers={"Retry-After": "50"}))
+    async with transport.session(timeout=Timeout(total=10.0)) as session:
+        for _ in range(30):
+            error = await failure(send(session))
+            assert isinstance(error, RateLimited)
+            assert (error.operation, error.sent) == ("sms.send", False)
+        assert transport.paths == ["ConnectionHandler.ashx"]
+        await anyio.sleep(45.0)
+        await send(session)
+    login, again, _ = transport.times
+    assert again - login == pytest.approx(50.0, abs=0.1)
+
+
+@virtual
+async def test_a_login_waits_out_what_a_send_met(anyio_backend: object) -> None:
+    """A session that was asked to wait logs in no sooner, and asks about no token."""
+    transport = Scripted()
+    transport.order("SendSMS.ashx", httpx.Response(429, headers={"Retry-After": "7"}))
+    async with transport.session() as session:
+        await failure(send(session))
+        held = anyio.current_time()
+        session._keeper.drop()
+        await send(session)
+    assert transport.paths[2] == "ConnectionHandler.ashx"
+    assert transport.times[2] - held == pytest.approx(7.0, abs=0.1)
+
+
 # --- guards ---
 
 
