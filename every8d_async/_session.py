@@ -52,6 +52,7 @@ Result = TypeVar("Result")
 _LOG = logging.getLogger("every8d_async")
 _UNAUTHORIZED = 401
 _SITE = "https://new.e8d.tw"
+_MOST_LOGINS = 8  # calls at once in password mode: more than ten failed ones lock the account
 
 GUARDS: list[Callable[[str], None]] = []
 """Asked before a request leaves for a site; the pytest plugin refuses public ones here."""
@@ -389,15 +390,18 @@ class Every8DSession:
 
     def _open_slots(self) -> Slots:
         settings = self._settings
+        size = settings.max_connections
+        if settings.auth == "password":
+            size = min(size, _MOST_LOGINS)
         if settings.transport is not None:
-            return Borrowed(settings.transport, settings.max_connections)
+            return Borrowed(settings.transport, size)
         make = one_connection(
             https=settings.site.startswith("https:"),
             keepalive=settings.keepalive,
             proxy=settings.proxy,
             ssl_context=settings.ssl_context,
         )
-        return Pool(make, settings.max_connections, settings.keepalive)
+        return Pool(make, size, settings.keepalive)
 
     def _enter(self) -> None:
         if self._closing:

@@ -330,6 +330,25 @@ async def test_a_password_changed_under_way_is_met_by_who_is_out(server: FaultyS
     assert server.accepted <= 2
 
 
+@virtual
+async def test_a_changed_password_makes_fewer_failed_logins_than_lock(
+    anyio_backend: object,
+) -> None:
+    """In password mode each call is a login: no more are out at once than an account survives."""
+    transport = Scripted()
+
+    async def refuse() -> httpx.Response:
+        await anyio.sleep(1.0)
+        return httpx.Response(200, content="-101,密碼錯誤".encode())
+
+    async with transport.session(auth="password", max_connections=50) as session:
+        await session.credit()
+        transport.order("GetCredit.ashx", *[refuse] * 100)
+        ends = await many(100, session.credit)
+    assert {type(end) for end in ends} == {AuthenticationFailed}
+    assert len(transport.paths) == 1 + 8
+
+
 # --- dead tokens ---
 
 
