@@ -110,7 +110,8 @@ class Every8DSession:
         site: Scheme, host and, for a dedicated platform, port and prefix. ``http://`` is taken for
             loopback only, unless `allow_http`.
         auth: ``"token"`` logs in once and renews the token (M_1); ``"password"`` puts uid and
-            password into every call (M_2).
+            password into every call (M_2), at most 8 of which are out at once: each is a login, and
+            when the password is changed at the gateway, fewer fail than lock the account.
         token_lifetime: How long a token is used; the official text advises 8 hours (§1.1).
         token_store: Where the token is kept; in this session's memory if None. Share one between
             sessions of the same account.
@@ -119,7 +120,8 @@ class Every8DSession:
         retry: How queries are tried again. A send that may have left is never sent again.
         rate_limit: The most requests in a time; one that is shared with other processes will do.
         transport: An httpx transport to use instead of the session's own pool; `aclose` closes it.
-        proxy: A proxy's address. Proxies of the environment are not read.
+        proxy: The address of an HTTP proxy, without or with TLS (SOCKS is not supported). Proxies of
+            the environment are not read.
         ssl_context: TLS settings of your own.
         allow_http: Allow a site without TLS that is not loopback.
         keepalive: Seconds that an idle connection is kept. Keep it under the gateway's own limit: a
