@@ -95,7 +95,10 @@ class Exchange:
         phase = SLOT
         reply: WireReply | WireFailure | None = None
         with anyio.CancelScope(deadline=deadline):
-            slot = await self._slots.take()
+            try:
+                slot = await self._slots.take()
+            except OSError as error:  # the certificates can't be read, say
+                return _failure(progress, CONNECT, type(error).__name__)
             phase = CONNECT
             sound = True
             try:

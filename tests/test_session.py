@@ -655,6 +655,23 @@ async def test_a_certificate_that_nobody_knows() -> None:
             assert await session.credit() == Decimal("99.00")
 
 
+@pytest.mark.parametrize("content", [None, "no certificate"], ids=["missing", "spoilt"])
+async def test_a_bad_certificate_store(
+    content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without certificates to trust no connection comes about: nothing was sent, and it is told."""
+    store = tmp_path / "certificates.pem"
+    if content is not None:
+        store.write_text(content)
+    monkeypatch.setenv("SSL_CERT_FILE", str(store))
+    async with await with_token("https://127.0.0.1:1", retry=QUICK) as session:
+        error = await failure(send(session))
+    assert isinstance(error, GatewayUnreachable)
+    cause = "FileNotFoundError" if content is None else "SSLError"
+    assert (error.phase, error.cause, error.sent) == ("connect", cause, False)
+    assert error.__cause__ is error.__context__ is None
+
+
 async def test_a_proxy_that_refuses() -> None:
     """What a proxy did not let through was not sent."""
     with FaultyServer(inner_tls=server_context()) as server:
