@@ -120,8 +120,8 @@ class Every8DSession:
         retry: How queries are tried again. A send that may have left is never sent again.
         rate_limit: The most requests in a time; one that is shared with other processes will do.
         transport: An httpx transport to use instead of the session's own pool; `aclose` closes it.
-        proxy: The address of an HTTP proxy, without or with TLS (SOCKS is not supported). Proxies of
-            the environment are not read.
+        proxy: The address of an HTTP proxy, with TLS or without (SOCKS is not supported). Proxies
+            of the environment are not read.
         ssl_context: TLS settings of your own.
         allow_http: Allow a site without TLS that is not loopback.
         keepalive: Seconds that an idle connection is kept. Keep it under the gateway's own limit: a
