@@ -445,6 +445,9 @@ class Every8DSession:
         except Exception as error:
             outcome = type(error).__name__
             raise
+        except BaseException as error:
+            error.__traceback__ = None  # it was cut: the frames below hold texts and tokens, too
+            raise
         finally:
             self._in_flight -= 1
             if self._idle is not None and not self._in_flight:

@@ -267,12 +267,8 @@ SABOTEURS = (
     Saboteur(
         "tells tracebacks what was sent",
         "_border.py",
-        "return await function(*args, **kwargs)\n"
-        "        except Every8DError as error:\n"
-        "            failure = error.with_traceback(None)",
-        "return await function(*args, **kwargs)\n"
-        "        except Every8DError as error:\n"
-        "            failure = error",
+        "                raise\n            failure = error.with_traceback(None)",
+        "                raise\n            failure = error",
         ("tests/test_secrets.py::test_no_operation_leaves_a_secret",),
     ),
     Saboteur(
