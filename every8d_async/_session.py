@@ -52,6 +52,7 @@ Result = TypeVar("Result")
 _LOG = logging.getLogger("every8d_async")
 _UNAUTHORIZED = 401
 _SITE = "https://new.e8d.tw"
+_MOST_LOGINS = 8  # calls at once in password mode: more than ten failed ones lock the account
 
 GUARDS: list[Callable[[str, Transport | None], None]] = []
 """
@@ -87,10 +88,10 @@ class _Run:
 
     operation: str
     deadline: float
-    since: int = 0
+    since: int = 0  # the tick at which its request left
     attempts: int = 0
     left: bool = False  # a send has left, and nobody knows what became of it
-    paced: bool = True
+    paced: bool = True  # counted by the rate limit
     leaving: Callable[[], Awaitable[None]] | None = None
 
 
@@ -113,7 +114,8 @@ class Every8DSession:
         site: Scheme, host and, for a dedicated platform, port and prefix. ``http://`` is taken for
             loopback only, unless `allow_http`.
         auth: ``"token"`` logs in once and renews the token (M_1); ``"password"`` puts uid and
-            password into every call (M_2).
+            password into every call (M_2), at most 8 of which are out at once: each is a login, and
+            when the password is changed at the gateway, fewer fail than lock the account.
         token_lifetime: How long a token is used; the official text advises 8 hours (§1.1).
         token_store: Where the token is kept; in this session's memory if None. Share one between
             sessions of the same account.
@@ -122,7 +124,8 @@ class Every8DSession:
         retry: How queries are tried again. A send that may have left is never sent again.
         rate_limit: The most requests in a time; one that is shared with other processes will do.
         transport: An httpx transport to use instead of the session's own pool; `aclose` closes it.
-        proxy: A proxy's address. Proxies of the environment are not read.
+        proxy: The address of an HTTP proxy, with TLS or without (SOCKS is not supported). Proxies
+            of the environment are not read.
         ssl_context: TLS settings of your own.
         allow_http: Allow a site without TLS that is not loopback.
         keepalive: Seconds that an idle connection is kept. Keep it under the gateway's own limit: a
@@ -192,6 +195,7 @@ class Every8DSession:
             key=f"{self._settings.site} {uid}",
             clock=time.time,
             random=random,
+            sleep=anyio.sleep,
         )
         self._in_flight = 0
         self._idle: anyio.Event | None = None
@@ -398,15 +402,18 @@ class Every8DSession:
 
     def _open_slots(self) -> Slots:
         settings = self._settings
+        size = settings.max_connections
+        if settings.auth == "password":
+            size = min(size, _MOST_LOGINS)
         if settings.transport is not None:
-            return Borrowed(settings.transport, settings.max_connections)
+            return Borrowed(settings.transport, size)
         make = one_connection(
             https=settings.site.startswith("https:"),
             keepalive=settings.keepalive,
             proxy=settings.proxy,
             ssl_context=settings.ssl_context,
         )
-        return Pool(make, settings.max_connections, settings.keepalive)
+        return Pool(make, size, settings.keepalive)
 
     def _enter(self) -> None:
         if self._closing:
@@ -428,7 +435,7 @@ class Every8DSession:
         """
         self._enter()
         started = anyio.current_time()
-        run = _Run(endpoint.operation, started + self._settings.timeout.total, self._keeper.tick())
+        run = _Run(endpoint.operation, started + self._settings.timeout.total)
         run.leaving = leaving
         auth: Auth = self._account if self._gate else TokenMode.BEARER
         result: Any = None
@@ -447,6 +454,9 @@ class Every8DSession:
             outcome, run.left = type(error).__name__, isinstance(error, OutcomeUnknown)
         except Exception as error:
             outcome = type(error).__name__
+            raise
+        except BaseException as error:
+            error.__traceback__ = None  # it was cut: the frames below hold texts and tokens, too
             raise
         finally:
             self._in_flight -= 1
@@ -519,7 +529,8 @@ class Every8DSession:
         run.attempts += 1
         reply: WireReply | WireFailure | None = None
         while reply is None:
-            if run.paced and (failure := await self._pace.wait(run.deadline)) is not None:
+            wait = self._pace.wait if run.paced else self._pace.wait_out
+            if (failure := await wait(run.deadline)) is not None:
                 return failure
             progress = Progress()
             try:
@@ -536,7 +547,8 @@ class Every8DSession:
             guard(self._settings.site, self._settings.transport)
         if self._gate is not None:
             self._gate.check()
-        return not (run.paced and self._pace.is_held)
+        run.since = self._keeper.tick()
+        return not self._pace.is_held
 
     # --- the keeper's own calls ---
 
@@ -547,7 +559,7 @@ class Every8DSession:
         return await _is_honoured(self._aside(CHECK_TOKEN, None, token))
 
     async def _aside(self, endpoint: Endpoint[Args, Result], args: Args, auth: Auth) -> Result:
-        """Make a call on the session's own behalf: in no gate, and not counted by the pace."""
+        """Make a call on the session's own behalf: in no gate, and not counted by the rate."""
         deadline = anyio.current_time() + self._settings.timeout.total
         run = _Run(endpoint.operation, deadline, paced=False)
         return await self._converse(call(endpoint, args, auth, self._settings.retry, random), run)

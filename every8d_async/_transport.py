@@ -95,7 +95,10 @@ class Exchange:
         phase = SLOT
         reply: WireReply | WireFailure | None = None
         with anyio.CancelScope(deadline=deadline):
-            slot = await self._slots.take()
+            try:
+                slot = await self._slots.take()
+            except OSError as error:  # the certificates can't be read, say
+                return _failure(progress, CONNECT, type(error).__name__)
             phase = CONNECT
             sound = True
             try:
@@ -180,7 +183,12 @@ async def _read(response: httpx.Response, limit: int) -> WireReply:
     if body is None:
         fault = f"the reply is larger than {limit} bytes"
         return WireReply(response.status_code, headers, b"", fault=fault)
-    delimited = "content-length" in headers or "transfer-encoding" in headers
+    delimited = (
+        "content-length" in headers
+        or "transfer-encoding" in headers
+        # Its frames tell the end; our own connections don't speak it, a user's transport may.
+        or response.extensions.get("http_version") == b"HTTP/2"
+    )
     return WireReply(response.status_code, headers, body, delimited=delimited)
 
 

@@ -234,6 +234,20 @@ SABOTEURS = (
         ),
     ),
     Saboteur(
+        "takes a hiccup for a death",
+        "_tokens.py",
+        """        if await self._lives(token):
+            return Verdict.ALIVE
+        self._dead.append(token)
+""",
+        """        self._dead.append(token)
+""",
+        (
+            f"{TOKENS}::test_a_hiccup_is_no_death",
+            "tests/test_session.py::test_a_hiccup_doubles_no_send",
+        ),
+    ),
+    Saboteur(
         "forgets refused logins",
         "_tokens.py",
         "if last is None or last.at <= self._forgiven",
@@ -253,12 +267,8 @@ SABOTEURS = (
     Saboteur(
         "tells tracebacks what was sent",
         "_border.py",
-        "return await function(*args, **kwargs)\n"
-        "        except Every8DError as error:\n"
-        "            failure = error.with_traceback(None)",
-        "return await function(*args, **kwargs)\n"
-        "        except Every8DError as error:\n"
-        "            failure = error",
+        "                raise\n            failure = error.with_traceback(None)",
+        "                raise\n            failure = error",
         ("tests/test_secrets.py::test_no_operation_leaves_a_secret",),
     ),
     Saboteur(

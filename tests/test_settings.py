@@ -166,7 +166,7 @@ BAD: dict[str, list[tuple[Any, str]]] = {
         (httpx.HTTPTransport(), "must be an httpx.AsyncBaseTransport"),
     ],
     "proxy": [
-        ("proxy:3128", "must be http, https, socks5, socks5h://[user:password@]host[:port]"),
+        ("proxy:3128", "must be http, https://[user:password@]host[:port]"),
     ],
     "ssl_context": [(True, "must be a SSLContext")],
     "keepalive": [

@@ -585,6 +585,26 @@ async def test_whether_the_end_was_announced(
     assert (reply.body, reply.delimited) == (b"1000.00", delimited)
 
 
+class Versioned(httpx.AsyncBaseTransport):
+    """Answers without a word about the body's length, in a version of HTTP."""
+
+    def __init__(self, version: bytes) -> None:
+        self._version = version
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await request.aread()
+        body = httpx.ByteStream(b"1000.00")
+        return httpx.Response(200, stream=body, extensions={"http_version": self._version})
+
+
+@pytest.mark.parametrize(("version", "delimited"), [(b"HTTP/2", True), (b"HTTP/1.1", False)])
+async def test_http2_says_where_a_body_ends(version: bytes, *, delimited: bool) -> None:
+    """Under HTTP/2, which only a user's transport speaks, no header is needed for that."""
+    reply = await over(Versioned(version)).send()
+    assert isinstance(reply, WireReply)
+    assert (reply.body, reply.delimited) == (b"1000.00", delimited)
+
+
 async def test_header_names_are_lower_case(server: FaultyServer) -> None:
     """The flow looks for headers by one spelling."""
     raw = faulty.reply(b"", 429, {"RETRY-AFTER": "7", "SeRvEr": "x"})
