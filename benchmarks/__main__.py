@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks import report
 from benchmarks.cases import Case, Size, cases
-from benchmarks.run import measured
+from benchmarks.run import Outcome, measured
 
 
 def say(line: str) -> None:
@@ -41,7 +41,7 @@ def main() -> int:
         parser.error("no case has such a name")
     for line in report.heading():
         say(line)
-    outcomes = []
+    outcomes: list[Outcome] = []
     for case in wanted:
         outcomes.append(measured(case, quick=options.quick))
         for line in report.lines(outcomes[-1]):

@@ -142,7 +142,7 @@ def _sends(size: Size) -> list[Case]:
 
 def _burst(size: Size) -> Case:
     callers = size(BURST, 50)
-    ways = _clients("burst", raised=True, callers=callers)
+    ways = _clients("burst", raised=True, callers=callers, limit=120)
     rivals = [way.name for way in ways[1:]]
     tenth = Goal(0.1)
     return Case(

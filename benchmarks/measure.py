@@ -178,8 +178,14 @@ class Goal:
         """Tell whether a figure is good enough."""
         return value >= self.limit if self.least else value <= self.limit
 
-    def __str__(self) -> str:
-        return f"{'≥' if self.least else '≤'} {self.limit:.3g}"
+    def written(self, show: Callable[[float], str]) -> str:
+        """Write it."""
+        return f"{'≥' if self.least else '≤'} {show(self.limit)}"
+
+
+def ratio(value: float) -> str:
+    """Write a ratio."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"  # noqa: PLR2004
 
 
 @frozen
@@ -251,7 +257,8 @@ def row(case: str, first: str, wanted: Compared, found: Mapping[str, list[Slice 
     mine = list(_values(measure, found[wanted.ours or first]))
     ours = median(mine) if mine else None
     name = f"{wanted.ours}: {wanted.rival}" if wanted.ours else wanted.rival
-    blank = Row(case, name, measure.name, ours, None, None, None, None, str(goal or ""), None)
+    written = "" if goal is None else goal.written(ratio if wanted.rival else measure.show)
+    blank = Row(case, name, measure.name, ours, None, None, None, None, written, None)
     if not wanted.rival:
         met = None if goal is None or ours is None else goal.met(ours)
         return evolve(blank, least=min(mine, default=None), most=max(mine, default=None), met=met)
@@ -267,12 +274,12 @@ def row(case: str, first: str, wanted: Compared, found: Mapping[str, list[Slice 
     ]
     if not ratios:
         return evolve(blank, theirs=median(theirs), note="served none")
-    ratio = median(ratios)
+    middle = median(ratios)
     return evolve(
         blank,
         theirs=median(theirs),
-        ratio=ratio,
+        ratio=middle,
         least=min(ratios),
         most=max(ratios),
-        met=None if goal is None else goal.met(ratio),
+        met=None if goal is None else goal.met(middle),
     )

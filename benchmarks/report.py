@@ -65,16 +65,17 @@ def lines(outcome: Outcome) -> Iterator[str]:
 
 def _cells(row: Row) -> Iterator[str]:
     show = _SHOW[row.measure]
+    write = measure.ratio if row.rival else show  # without a rival, the range is our own
 
-    def ratio(value: float | None) -> str:
-        return "" if value is None else f"{value:.3g}" if row.rival else show(value)
+    def cell(value: float | None) -> str:
+        return "" if value is None else write(value)
 
     yield row.measure
     yield row.rival
     yield "" if row.ours is None else show(row.ours)
     yield "" if row.theirs is None else show(row.theirs)
-    yield ratio(row.ratio)
-    yield "" if row.least is None else f"{ratio(row.least)}–{ratio(row.most)}"
+    yield cell(row.ratio)
+    yield "" if row.least is None else f"{cell(row.least)}–{cell(row.most)}"
     yield row.goal
     yield row.note or ("" if row.met is None else "yes" if row.met else "NO")
 
@@ -99,9 +100,11 @@ def summary(outcomes: Sequence[Outcome], *, quick: bool) -> Iterator[str]:
     yield ""
     yield f"{len(judged) - len(missed)} of {len(judged)} goals met"
     for row in missed:
-        figure = row.ours if row.ratio is None else row.ratio
         against = f" against {row.rival}" if row.rival else ""
-        yield f"not met: {row.case}, {row.measure}{against}: {figure:.3g}, goal {row.goal}"
+        figure = row.ours if row.ratio is None else row.ratio
+        write = _SHOW[row.measure] if row.ratio is None else measure.ratio
+        told = "" if figure is None else write(figure)
+        yield f"not met: {row.case}, {row.measure}{against}: {told}, goal {row.goal}"
 
 
 def plain(outcomes: Sequence[Outcome]) -> dict[str, Any]:

@@ -146,18 +146,22 @@ class Ticks:
         self._loop = asyncio.get_running_loop()
         self._last = self._loop.time()
         self._handle = self._loop.call_soon(self._tick)
-        self.worst = 0.0
+        self._worst = 0.0
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        self._worst = max(self._worst, now - self._last)
+        self._last = now
 
     def _tick(self) -> None:
-        now = self._loop.time()
-        self.worst = max(self.worst, now - self._last)
-        self._last = now
+        self._look()
         self._handle = self._loop.call_soon(self._tick)
 
     def stop(self) -> float:
-        """Stop, and tell."""
+        """Stop, and tell; what ran since the last tick stood in the way of the next one."""
+        self._look()
         self._handle.cancel()
-        return self.worst
+        return self._worst
 
 
 @contextmanager
