@@ -8,6 +8,7 @@ the table says so; ``pip install -e ".[bench]"`` brings them all.
 import argparse
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks import report
@@ -39,6 +40,8 @@ def main() -> int:
     wanted = chosen(cases(Size(quick=options.quick)), options.only)
     if not wanted:
         parser.error("no case has such a name")
+    if options.plot and find_spec("matplotlib") is None:
+        parser.error('matplotlib draws the plot: pip install -e ".[bench]"')
     for line in report.heading():
         say(line)
     outcomes: list[Outcome] = []

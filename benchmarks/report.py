@@ -132,7 +132,7 @@ def plot(outcomes: Sequence[Outcome], stem: Path) -> list[Path]:
     """Draw throughput against callers, as PNG and SVG."""
     pyplot: Any = import_module("matplotlib.pyplot")
     figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
-    for name, points in _throughput(outcomes).items():
+    for name, points in throughput(outcomes).items():
         axes.plot(*zip(*points, strict=True), marker="o", label=name)
     axes.set(
         xscale="log",
@@ -143,14 +143,15 @@ def plot(outcomes: Sequence[Outcome], stem: Path) -> list[Path]:
     )
     axes.grid(visible=True, which="both", alpha=0.3)
     axes.legend()
-    paths = [stem.with_suffix(ending) for ending in (".png", ".svg")]
+    paths = [stem.with_name(f"{stem.name}.{ending}") for ending in ("png", "svg")]
     for path in paths:
         figure.savefig(path, dpi=150)
     pyplot.close(figure)
     return paths
 
 
-def _throughput(outcomes: Sequence[Outcome]) -> dict[str, list[tuple[int, float]]]:
+def throughput(outcomes: Sequence[Outcome]) -> dict[str, list[tuple[int, float]]]:
+    """Give a line of points for each client: callers, and sends a second."""
     points: dict[str, list[tuple[int, float]]] = {}
     for outcome in outcomes:
         for name, slices in outcome.slices.items():

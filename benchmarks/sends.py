@@ -40,11 +40,14 @@ def _trust(url: str) -> ssl.SSLContext | None:
 
 
 @asynccontextmanager
-async def ours(url: str) -> AsyncGenerator[Call]:
-    """Send through a session, as its defaults are."""
+async def ours(url: str, connections: int | None = None) -> AsyncGenerator[Call]:
+    """Send through a session, as its defaults are but for the number of connections."""
     from every8d_async import Every8DSession  # noqa: PLC0415 - each process imports what it measures
 
-    async with Every8DSession("uid", "password", site=url, ssl_context=_trust(url)) as session:
+    options: Any = {"ssl_context": _trust(url)}
+    if connections is not None:
+        options["max_connections"] = connections
+    async with Every8DSession("uid", "password", site=url, **options) as session:
 
         async def call() -> bool:
             return (await session.sms.send(TEXT, MOBILE)).sent == 1

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks.__main__ import chosen
-from benchmarks.cases import Size, cases
+from benchmarks.cases import Case, Size, cases
 from benchmarks.measure import (
     CPU,
     CPU_GAIN,
@@ -29,7 +29,8 @@ from benchmarks.measure import (
 from benchmarks.obvious import from_json, from_table, from_xml
 from benchmarks.pages import FORMATS, page
 from benchmarks.reads import ours
-from benchmarks.run import is_installed
+from benchmarks.report import plot, throughput
+from benchmarks.run import Outcome, is_installed
 
 ROOT = Path(__file__).parent.parent
 
@@ -186,18 +187,17 @@ def test_rows_are_of_ways_that_exist() -> None:
         assert {each.ours for each in case.compared} <= {*names, ""}
 
 
-def run(*options: str) -> tuple[str, Any]:
+def run(path: Path, *options: str) -> tuple[str, Any]:
     """Run the command, and give the table and what it wrote as JSON."""
-    command = [sys.executable, "-m", "benchmarks", "--json", "/dev/stdout", *options]
+    command = [sys.executable, "-m", "benchmarks", "--json", str(path), *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    table, start, rest = done.stdout.partition("\n{\n")
-    return table, json.loads(start + rest)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    return done.stdout, json.loads(path.read_text("utf-8"))
 
 
-def test_a_quick_run_is_complete_and_sound() -> None:
+def test_a_quick_run_is_complete_and_sound(tmp_path: Path) -> None:
     """Every case has its rows in table and JSON, every call is answered, every ratio is finite."""
-    table, told = run("--quick")
+    table, told = run(tmp_path / "told.json", "--quick")
     wanted = cases(Size(quick=True))
     assert [case["name"] for case in told["cases"]] == [case.name for case in wanted]
     assert max(map(len, table.splitlines())) <= 100
@@ -217,11 +217,29 @@ def test_a_quick_run_is_complete_and_sound() -> None:
                 assert line["note"] == "not installed"
 
 
+def test_the_plot_has_a_line_for_each_client(tmp_path: Path) -> None:
+    """Throughput against callers, as PNG and SVG; other cases are no part of it."""
+    outcomes = [
+        Outcome(
+            Case("case", (), (), 1, callers=callers),
+            {"ours": [Slice(callers, 0, 1, 1)], "frozen": [None]},
+            [],
+        )
+        for callers in (0, 1, 10)
+    ]
+    assert throughput(outcomes) == {"ours": [(1, 1), (10, 10)]}
+    pytest.importorskip("matplotlib")
+    png, svg = plot(outcomes, tmp_path / "plot.first")
+    assert (png.name, svg.name) == ("plot.first.png", "plot.first.svg")
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in svg.read_text("utf-8")
+
+
 @pytest.mark.proof
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads its memory from /proc")
-def test_a_million_is_sound() -> None:
+def test_a_million_is_sound(tmp_path: Path) -> None:
     """However many there are, memory does not grow with them, and the server counts them all."""
-    _, told = run("--only", "bulk")
+    _, told = run(tmp_path / "told.json", "--only", "bulk")
     (case,) = told["cases"]
     assert case["problems"] == []
     assert {each["calls"] for each in case["slices"]["ours"]} == {1_000_000}
