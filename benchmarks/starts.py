@@ -9,7 +9,8 @@ from typing import Any
 from benchmarks.measure import Run, Slice
 
 _CODE = """
-import time
+import sys, time
+sys.modules["click"] = None  # where it is installed, httpx imports its command line, and rich, too
 seconds, cpu = time.perf_counter(), time.process_time()
 import {module}
 print(time.perf_counter() - seconds, time.process_time() - cpu)
