@@ -107,7 +107,7 @@ def _faults(
 ) -> Iterator[str]:
     name = turn.way.name
     if None in slices:
-        yield f"{name}: no end in {turn.way.limit:.0f} s, given up"
+        yield f"{name}: its process broke off, or took more than {turn.way.limit:.0f} s"
         return
     failed = sum(each.failed for each in slices if each)
     if failed:

@@ -17,11 +17,13 @@ from benchmarks.measure import (
     CPU_GAIN,
     RATE,
     SERVED,
+    TIME,
     Compared,
     Goal,
     Run,
     Slice,
     Stopwatch,
+    Way,
     paired,
     repeated,
     row,
@@ -30,7 +32,8 @@ from benchmarks.obvious import from_json, from_table, from_xml
 from benchmarks.pages import FORMATS, page
 from benchmarks.reads import ours
 from benchmarks.report import plot, throughput
-from benchmarks.run import Outcome, is_installed
+from benchmarks.run import Outcome, is_installed, measured
+from benchmarks.server import Setup
 
 ROOT = Path(__file__).parent.parent
 
@@ -233,6 +236,39 @@ def test_the_plot_has_a_line_for_each_client(tmp_path: Path) -> None:
     assert (png.name, svg.name) == ("plot.first.png", "plot.first.svg")
     assert png.read_bytes().startswith(b"\x89PNG")
     assert "<svg" in svg.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("way", "problem"),
+    [
+        (
+            Way("ours", "benchmarks.bulk:bulk", {"way": "source_alone", "recipients": 10}),
+            "ours: 10 calls, but the server counted 0",
+        ),
+        (
+            Way("ours", "benchmarks.reads:paging", {"pages": 3, "rows": 5, "window": 1}),
+            "ours: 5 calls not answered, rows are missing",
+        ),
+        (
+            Way("ours", "benchmarks.reads:paging", {"pages": 2, "rows": 5, "window": 1}, limit=0),
+            "ours: its process broke off, or took more than 0 s",
+        ),
+    ],
+)
+def test_what_is_not_sound_is_told(way: Way, problem: str) -> None:
+    """Calls that never arrived, rows that are missing, a process without an end: all are seen."""
+    setup = Setup(pages=2, rows=5)
+    case = Case("case", (way,), (Compared(TIME),), 1, seconds=0, server=setup, warm=False)
+    assert measured(case, quick=False).problems == [problem]
+
+
+def test_a_module_can_be_hidden(capfd: pytest.CaptureFixture[str]) -> None:
+    """The stdlib's figures are those of an installation without orjson."""
+    options = {"reader": "orjson", "rows": 1}
+    way = Way("ours", "benchmarks.reads:decoding", options, hide="orjson")
+    case = Case("case", (way,), (Compared(TIME),), 1, seconds=0, warm=False)
+    assert measured(case, quick=False).slices == {"ours": [None]}
+    assert "import of orjson halted" in capfd.readouterr().err
 
 
 @pytest.mark.proof
