@@ -48,7 +48,7 @@ def heading() -> Iterator[str]:
     yield ", ".join(packages[:4])
     yield ", ".join(packages[4:])
     yield "Ratios are ours / theirs (CPU gain, speed-up: theirs / ours): median and range of turns"
-    yield "right after each other. Figures are medians. CPU is per call."
+    yield "right after each other. Figures are medians. CPU is per call; a stall is CPU time."
     yield ""
     yield _line(_HEAD)
 

@@ -13,6 +13,7 @@ five seconds, and their waiting callers would all fail before they are served.
 
 import asyncio
 import ssl
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import (
     AbstractAsyncContextManager,
@@ -143,16 +144,20 @@ def burst(url: str, client: str, callers: int, **options: Any) -> Generator[Run]
 
 
 class Ticks:
-    """Knows the longest time for which the event loop did not come round."""
+    """
+    Knows the longest time for which the event loop did not come round.
+
+    It is CPU time of the loop's thread: that another process has the core is not the loop's fault.
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._last = self._loop.time()
+        self._last = time.thread_time()
         self._handle = self._loop.call_soon(self._tick)
         self._worst = 0.0
 
     def _look(self) -> None:
-        now = self._loop.time()
+        now = time.thread_time()
         self._worst = max(self._worst, now - self._last)
         self._last = now
 
