@@ -220,10 +220,12 @@ def read_json(body: bytes) -> dict[str, Any] | Refusal:
 
 
 def _read_json(body: bytes, refusal_of: Callable[[str, str], Refusal]) -> dict[str, Any] | Refusal:
-    text = read_text(body)
-    if not text.startswith("{"):
-        return refusal_of(text, "a JSON object")
-    plain = _loads(text)
+    plain = _quick_object(body)
+    if plain is None:
+        text = read_text(body)
+        if not text.startswith("{"):
+            return refusal_of(text, "a JSON object")
+        plain = _loads(text)
     if "Result" not in plain:
         return plain
     # A success may carry "Status": "0" too: only Result decides.
@@ -234,6 +236,16 @@ def _read_json(body: bytes, refusal_of: Callable[[str, str], Refusal]) -> dict[s
             return _json_refusal(plain)
         case _:
             raise BadReply("Result: must be true or false")
+
+
+def _quick_object(body: bytes) -> dict[str, Any] | None:
+    """Read a JSON object in its usual spelling; None where it takes a closer look."""
+    if (fast := fast_json()) is not None:
+        with suppress(ValueError):
+            plain = fast.loads(body)
+            if isinstance(plain, dict):
+                return cast("dict[str, Any]", plain)
+    return None
 
 
 def _loads(text: str) -> dict[str, Any]:

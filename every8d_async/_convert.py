@@ -6,17 +6,20 @@ again in cattrs's detailed mode, which names every problem with its path.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, datetime, time
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import repeat
+from operator import itemgetter
 from typing import Any, TypeVar, cast
 
 from attrs import frozen
 from cattrs import BaseValidationError, Converter, transform_error
 from cattrs.gen import make_dict_structure_fn, override
 
-from every8d_async._models import TAIPEI, DeliveryReport, Reply, canonical
+from every8d_async._models import TAIPEI, DeliveryReport, Reply, canonical, canonicals
 from every8d_async._pages import COUNT, ROWS, BadRow
 from every8d_async._wire import BadReply
 
@@ -46,8 +49,7 @@ _MUST = ("MOBILE", "STATUS", "CONTENT")
 
 _WHOLE = re.compile(r"-?[0-9]{1,15}")
 _POINTS = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,6})?")
-_TIME = re.compile(r"[0-9]{4}([-/])[0-9]{2}\1[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
-_AT_HOME = re.compile(r"\+8869[0-9]{8}").fullmatch
+_TIME = len("2026-01-31 12:00:00")
 _TOLD = 1000  # rows of a page that is unsound are looked at: as many as a sound page has
 _CACHED = 4096  # a page repeats its times and amounts; bounded, since sessions live for months
 
@@ -172,9 +174,19 @@ def _time(value: object, _type: object = None) -> datetime | None:
 def _time_of(text: str) -> datetime | None:
     if text == "":
         return None
-    if not _TIME.fullmatch(text):
-        raise ValueError("must be a time such as 2026-01-31 12:00:00")
-    return datetime.fromisoformat(text.replace("/", "-")).replace(tzinfo=TAIPEI)
+    # In these 19 places ISO has no other spelling. (`replace(tzinfo=…)` would take twice as long.)
+    if (
+        len(text) == _TIME
+        and text[4] == text[7]
+        and text[10] == " "
+        and text[13] == text[16] == ":"
+    ):
+        try:
+            day, clock = date.fromisoformat(text[:10].replace("/", "-")), text[11:]
+            return datetime.combine(day, time.fromisoformat(clock), TAIPEI)
+        except ValueError:
+            pass  # its words hold the text
+    raise ValueError("must be a time such as 2026-01-31 12:00:00")
 
 
 _HOOKS: dict[str, Callable[..., Any]] = {
@@ -207,41 +219,60 @@ def _row_hook(converter: Converter, model: type[T], names: dict[str, str]) -> Ca
     return hook
 
 
-# Frozen classes set their slots by name, which takes longer than all the rest of a row; the slots'
-# own setters do not.
-_new_report = DeliveryReport.__new__
-(
-    _set_reference,
-    _set_name,
-    _set_mobile,
-    _set_sent_at,
-    _set_cost,
-    _set_code,
-    _set_real_cost,
-    _set_received_at,
-) = (getattr(DeliveryReport, name).__set__ for name in _REPORT_NAMES)
+# --- whole columns: a page of rows in their usual spelling, ten times as fast as row by row ---
 
 
-def _usual_report(row: Any) -> DeliveryReport:
-    """
-    Make a report of a row in its usual spelling, four times as fast as of any row.
+def _texts(values: list[Any]) -> list[str]:
+    if set(map(type, values)) != {str}:
+        raise ValueError("not all are texts")
+    return values
 
-    Raises:
-        Exception: It is spelt otherwise, or wrong.
-    """
-    reference, name, mobile = row["MR"], row["NAME"], row["MOBILE"]
-    if reference.__class__ is not str or name.__class__ is not str or not _AT_HOME(mobile):
-        raise ValueError
-    report = _new_report(DeliveryReport)
-    _set_reference(report, reference)
-    _set_name(report, name)
-    _set_mobile(report, mobile)
-    _set_sent_at(report, _time_of(row["SEND_TIME"]))
-    _set_cost(report, _points_of(row["COST"]))
-    _set_code(report, _whole_of(row["STATUS"]))
-    _set_real_cost(report, _points_of(row["REAL_COST"]))
-    _set_received_at(report, _time_of(row["RECEIVED_TIME"]))
-    return report
+
+def _mobiles(values: list[Any]) -> list[str]:
+    numbers = canonicals(values)
+    if numbers is None:
+        raise ValueError("not all are mobiles")
+    return numbers
+
+
+_COLUMNS: dict[str, Callable[[list[Any]], Iterable[Any]]] = {
+    "reference": _texts,
+    "name": _texts,
+    "mobile": _mobiles,
+    "sent_at": partial(map, _time_of),
+    "cost": partial(map, _points_of),
+    "code": partial(map, _whole_of),
+    "real_cost": partial(map, _points_of),
+    "received_at": partial(map, _time_of),
+    "text": _texts,
+}
+
+
+def _usual_rows(model: type[T], names: Mapping[str, str]) -> Callable[[list[Any]], tuple[T, ...]]:
+    # Frozen classes set their slots by name, which takes longer than all the rest of a row; the
+    # slots' own setters do not.
+    fields = [
+        (wire, itemgetter(wire), _COLUMNS[name], getattr(model, name).__set__)
+        for name, wire in names.items()
+    ]
+
+    def usual(rows: list[Any]) -> tuple[T, ...]:
+        """
+        Make all rows at once.
+
+        Raises:
+            Exception: One is spelt otherwise, or wrong.
+        """
+        made = tuple(map(model.__new__, repeat(model, len(rows))))
+        for wire, get, read, put in fields:
+            if wire in _MUST or any(wire in row for row in rows):
+                column = read([*map(get, rows)])
+            else:
+                column = read([""] * len(rows))  # a format without this column
+            deque(map(put, made, column), maxlen=0)
+        return made
+
+    return usual
 
 
 def _page_hook(
@@ -254,7 +285,7 @@ def _page_hook(
             raise ValueError("must be a list")  # noqa: TRY004 - a problem of the data
         if usual is not None:
             try:
-                return tuple(map(usual, cast("list[object]", value)))
+                return usual(cast("list[object]", value))
             except Exception:  # noqa: BLE001, S110 - spelt otherwise, or wrong: seen below
                 pass
         return converter.structure(value, tuple[row, ...])  # type: ignore[valid-type]
@@ -269,11 +300,12 @@ def _page_hook(
 
 def _converter(*, careful: bool) -> Converter:
     converter = Converter(detailed_validation=careful)
-    kinds: list[tuple[type[Any], type[Any], dict[str, str], Callable[[Any], Any] | None]] = [
-        (ReportPage, DeliveryReport, _REPORT_NAMES, None if careful else _usual_report),
-        (ReplyPage, Reply, _REPLY_NAMES, None),
+    kinds: list[tuple[type[Any], type[Any], dict[str, str]]] = [
+        (ReportPage, DeliveryReport, _REPORT_NAMES),
+        (ReplyPage, Reply, _REPLY_NAMES),
     ]
-    for page, row, names, usual in kinds:
+    for page, row, names in kinds:
+        usual = None if careful else _usual_rows(row, names)
         converter.register_structure_hook(row, _row_hook(converter, row, names))
         converter.register_structure_hook(page, _page_hook(converter, page, row, usual))
     return converter
