@@ -43,6 +43,8 @@ def canonicals(texts: Sequence[str]) -> list[str] | None:
     lines = "\n".join(texts) + "\n"
     # No text holds a line end of its own if there are no more of them than texts.
     if _USUAL.fullmatch(lines) and lines.count("\n") == len(texts):
+        if lines.count("+") == len(texts):
+            return [*texts]
         return [text if text[0] == "+" else f"+886{text[1:]}" for text in texts]
     found = [number for text in texts if (number := canonical(text)) is not None]
     return found if len(found) == len(texts) else None
