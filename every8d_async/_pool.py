@@ -177,11 +177,9 @@ class _Tracked(Transport):
             await self._stream.aclose()
 
 
-# Private to httpx and httpcore, as are to anyio and trio those that follow; named here alone.
-_CONNECTIONS = attrgetter("_pool.connections")
-_INNER = attrgetter("_connection")  # of a proxy's connection, or of one that is to be made yet
-_UNPARSED = attrgetter("_h11_state.trailing_data")
-_STREAM = attrgetter("_network_stream._stream")
+# Private to httpx, httpcore and h11, as is what follows to anyio and trio; named here alone.
+_CONNECTIONS, _INNER = attrgetter("_pool._connections"), attrgetter("_connection")
+_BUFFERS = attrgetter("_h11_state._receive_buffer", "_network_stream._stream")
 
 
 def has_leftovers(slot: Transport) -> bool:
@@ -194,9 +192,9 @@ def has_leftovers(slot: Transport) -> bool:
     """
     try:
         for connection in _CONNECTIONS(getattr(slot, "_transport", slot)):
-            while not hasattr(connection, "_h11_state"):
-                connection = _INNER(connection)  # noqa: PLW2901 - the same one, unwrapped
-            if _UNPARSED(connection)[0] or _has_unread(_STREAM(connection)):
+            inner = _INNER(connection)
+            parsed, stream = _BUFFERS(getattr(inner, "_connection", inner))  # a proxy's is deeper
+            if parsed or _has_unread(stream):
                 return True
     except AttributeError:
         pass
@@ -206,12 +204,12 @@ def has_leftovers(slot: Transport) -> bool:
 def _has_unread(stream: Any) -> bool:
     """Look into a stream of anyio's (whose `_protocol` is asyncio's) or of trio's."""
     while (tls := getattr(stream, "_ssl_object", None)) is not None:
-        received = getattr(stream, "_read_bio", None) or getattr(stream, "_incoming", None)
-        if tls.pending() or received is None or received.pending:
+        received = getattr(stream, "_incoming", None) or stream._read_bio  # noqa: SLF001 - see above
+        if tls.pending() or received.pending:
             return True
         stream = stream.transport_stream
     protocol = getattr(stream, "_protocol", None)
-    return protocol is not None and bool(protocol.read_queue)
+    return protocol is not None and len(protocol.read_queue) > 0
 
 
 def is_transport(value: object) -> bool:
