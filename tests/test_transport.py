@@ -4,7 +4,7 @@ import gc
 import socket
 import ssl
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Self
 
@@ -268,10 +268,19 @@ def in_one_segment(sound: bytes) -> Iterator[bytes]:
     yield sound
 
 
+def behind_a_read(sound: bytes) -> Iterable[bytes]:
+    """Answer twice, the first time with as many bytes as httpcore reads at once."""
+    head = len(faulty.reply(b"1" * 65_000)) - 65_000
+    return (faulty.reply(b"1" * (65_536 - head)) + sound,)
+
+
+BEHIND_A_READ = Fault("behind a read", out=behind_a_read, acts=True, end=End.KEEP)
 TWO_RECORDS = Fault("two records", out=in_one_segment, acts=True, end=End.KEEP, together=True)
 
 
-@pytest.mark.parametrize("fault", [*faulty.TOO_MUCH, TWO_RECORDS], ids=lambda fault: fault.name)
+@pytest.mark.parametrize(
+    "fault", [*faulty.TOO_MUCH, TWO_RECORDS, BEHIND_A_READ], ids=lambda fault: fault.name
+)
 @pytest.mark.parametrize("way", ["plain", "tls", "proxy", "tls proxy", "tunnel"])
 async def test_what_is_left_over_is_nobodys_answer(way: str, fault: Fault) -> None:
     """What comes behind a whole reply must not be taken for the answer to the next request."""
