@@ -126,7 +126,9 @@ class _Batches:
             GatewayRefused: The gateway said no for another reason; nothing was cancelled.
                 `AuthenticationFailed` if it refused the account.
             GatewayUnreachable: Nothing left us; trying again is safe.
-            GatewayUnavailable: The login got no answer; nothing was cancelled.
+            GatewayUnavailable: The login got no answer, or tokens die as fast as they are issued;
+                nothing was cancelled.
+            MalformedReply: The login's reply broke the format; nothing was cancelled.
             AccessBlocked: A firewall stands in front; nothing was cancelled.
             RateLimited: The gateway asked for a pause; nothing was cancelled.
             OutcomeUnknown: It may have been cancelled; ask `delivery_reports` before trying again.
@@ -193,7 +195,9 @@ class Sms(_Batches):
             GatewayRefused: The gateway said no; nothing was sent. `AuthenticationFailed` if it
                 refused the account.
             GatewayUnreachable: Nothing left us; sending again is safe.
-            GatewayUnavailable: The login got no answer; nothing was sent.
+            GatewayUnavailable: The login got no answer, or tokens die as fast as they are issued;
+                nothing was sent.
+            MalformedReply: The login's reply broke the format; nothing was sent.
             AccessBlocked: A firewall stands in front; nothing was sent.
             RateLimited: The gateway asked for a pause; nothing was sent.
             OutcomeUnknown: It may have been sent, and was not repeated.
@@ -239,7 +243,7 @@ class Sms(_Batches):
                 refused the account.
             GatewayUnreachable: Nothing left us; sending again is safe.
             GatewayUnavailable: The login, or a dry run, got no answer; nothing was sent.
-            MalformedReply: The reply to a dry run broke the format; nothing was sent.
+            MalformedReply: The reply to the login or a dry run broke the format; nothing was sent.
             AccessBlocked: A firewall stands in front; nothing was sent.
             RateLimited: The gateway asked for a pause; nothing was sent.
             OutcomeUnknown: It may have been sent, and was not repeated. The same call within 24

@@ -29,6 +29,7 @@ from every8d_async._wire import (
 
 _AGENT = f"every8d-async/{__version__}"
 _API = "API21/HTTP/"
+_OK = 200
 # Under a transport with one connection these mean that no connection came about.
 _UNCONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _NETWORK = (httpx.HTTPError, httpx.StreamError, OSError, anyio.ClosedResourceError)
@@ -108,7 +109,8 @@ class Exchange:
                     await leaving()
                 sound = False
                 reply = await self._talk(slot, request, progress)
-                sound = isinstance(reply, WireReply)
+                # After any other answer than a whole one nobody knows whether more will follow.
+                sound = isinstance(reply, WireReply) and reply.status == _OK and not reply.fault
             finally:
                 await self._slots.give(slot, sound=sound)
         if reply is None:

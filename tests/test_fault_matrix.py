@@ -189,6 +189,7 @@ FAULTS: dict[Came, tuple[Fault, ...]] = {
     Came.SLOW_DOWN: (status(429), status(429, {"Retry-After": "0"})),
     Came.LONG_PAUSE: (status(429, {"Retry-After": "100"}),),
     Came.SOUND: (
+        *faulty.TOO_MUCH,
         faulty.IDLE_CLOSE,
         Fault("answer, then close, as announced", acts=True, out=announced, end=End.KEEP),
     ),

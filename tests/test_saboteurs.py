@@ -167,18 +167,28 @@ SABOTEURS = (
     Saboteur(
         "has no time limit for a whole exchange",
         "_transport.py",
-        "with anyio.CancelScope(deadline=deadline):\n            slot",
-        "with anyio.CancelScope():\n            slot",
+        "with anyio.CancelScope(deadline=deadline):\n            try",
+        "with anyio.CancelScope():\n            try",
         cells("TOO_SLOW-drip"),
     ),
     Saboteur(
         "keeps the slot of a cancelled call",
         "_pool.py",
-        "if sound and not self._closed:",
-        "if not self._closed:",
+        "if sound and not self._closed and",
+        "if not self._closed and",
         (
             f"{TRANSPORT}::test_a_cancelled_exchange_closes_its_connection",
             "tests/test_pool.py::test_an_unsound_slot_is_closed_and_replaced",
+        ),
+    ),
+    Saboteur(
+        "takes what is left over for the next answer",
+        "_pool.py",
+        "if sound and not self._closed and not has_leftovers(slot):",
+        "if sound and not self._closed:",
+        (
+            f"{TRANSPORT}::test_what_is_left_over_is_nobodys_answer",
+            *cells("SOUND-answers twice", "SOUND-longer than announced"),
         ),
     ),
     Saboteur(
