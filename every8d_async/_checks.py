@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 from every8d_async._errors import InvalidRequest, mask
-from every8d_async._models import TAIPEI, canonical
+from every8d_async._models import TAIPEI, canonical, canonicals
 from every8d_async._options import is_positive
 
 _UNSENDABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -98,11 +98,14 @@ class Problems:
 
     def mobiles(self, to: object, *, abroad: bool = True) -> tuple[str, ...]:
         """Check one mobile or an iterable of them; each may stand there once."""
-        first: dict[str, int] = {}
-        position = -1
         given = (to,) if isinstance(to, str) else self.several("to", to)
         if given is None:
             return ()
+        given = [*given]
+        if (usual := _usual_mobiles(given, abroad=abroad)) is not None:
+            return usual
+        first: dict[str, int] = {}
+        position = -1
         for position, text in enumerate(given):
             name = f"to[{position}]"
             number = self.mobile(name, text, abroad=abroad)
@@ -140,6 +143,15 @@ class Problems:
             self.found.append("valid_for: must be a timedelta of whole minutes, one at least")
             return _DEFAULT_MINUTES
         return value // _MINUTE
+
+
+def _usual_mobiles(values: list[Any], *, abroad: bool) -> tuple[str, ...] | None:
+    """Check many mobiles at once; None where one takes a closer look, or stands there twice."""
+    if set(map(type, values)) != {str} or (numbers := canonicals(values)) is None:
+        return None
+    distinct = len(set(numbers)) == len(numbers)
+    allowed = abroad or all(number.startswith(_HOME) for number in numbers)
+    return tuple(numbers) if distinct and allowed else None
 
 
 def is_sendable(text: str) -> bool:

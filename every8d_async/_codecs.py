@@ -8,13 +8,13 @@ the whole, a space after the first comma are let pass; anything else that breaks
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from decimal import Decimal
 from functools import cache
 from json.encoder import encode_basestring
 from typing import Any, NoReturn, cast
-from urllib.parse import urlencode
+from urllib.parse import quote_plus
 
 from attrs import field, frozen
 
@@ -62,7 +62,23 @@ _EXCERPT = 160
 
 def form_body(fields: Mapping[str, object]) -> bytes:
     """Write fields as a form, in UTF-8."""
-    return urlencode([(name, str(value)) for name, value in fields.items()]).encode("ascii")
+    pairs = (
+        f"{quote_plus(name)}={value.form if isinstance(value, Escaped) else quote_plus(str(value))}"
+        for name, value in fields.items()
+    )
+    return "&".join(pairs).encode("ascii")
+
+
+@frozen
+class Escaped:
+    """A field that is escaped for a form already: very many mobiles are quicker escaped at once."""
+
+    form: str = field(repr=False)
+
+
+def listed(mobiles: Iterable[str]) -> Escaped:
+    """Write mobiles in canonical form as one field: of their characters, only + is escaped."""
+    return Escaped("%2C".join(mobiles).replace("+", "%2B"))
 
 
 def json_body(fields: Mapping[str, object]) -> bytes:

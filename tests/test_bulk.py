@@ -24,7 +24,8 @@ from every8d_async import _requests as requests
 from every8d_async._bulk import BulkSummary, Chunk, Chunker, Plan
 from every8d_async._checks import Problems, is_line, is_sendable
 from every8d_async._plans import Limits, broadcast_plan, by_halves, personal_plan
-from every8d_async._requests import Options, ParamMessage, ParamRecipient, Template
+from every8d_async._requests import Options, ParamMessage, Template
+from every8d_async._usual import ParamRecipient
 
 if TYPE_CHECKING:
     from every8d_async._plans import Caller
