@@ -40,7 +40,8 @@ class Problems:
 
     def text(self, name: str, value: object, *, may_be_empty: bool = True) -> str:
         """Check a text that people read: no control characters but tab and line ends."""
-        self.check(ok=may_be_empty or value != "", problem=f"{name}: must not be empty")
+        if isinstance(value, str):
+            self.check(ok=may_be_empty or value != "", problem=f"{name}: must not be empty")
         return self._without(_UNSENDABLE, name, value)
 
     def line(self, name: str, value: object) -> str:

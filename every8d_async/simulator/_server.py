@@ -10,7 +10,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
-from every8d_async.simulator._line import TRANSPORT
+from every8d_async.simulator._line import ENDED, TRANSPORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -103,8 +103,6 @@ def _front(app: ASGIApp) -> _Front:
         before that is gone.
         """
 
-        ended = False  # the caller's side
-
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             # asyncio does this only for sockets that were made with proto=IPPROTO_TCP; without it
@@ -112,22 +110,22 @@ def _front(app: ASGIApp) -> _Front:
             transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.logger = _LOGGER
             self.access_log = False
-            self.app = _with_transport(app, transport)
+            self.ended = asyncio.Event()  # the caller's side
+            self.app = _with_transport(app, transport, self.ended)
             transports.add(transport)
 
         def connection_lost(self, exc: Exception | None) -> None:
             transports.discard(self.transport)
+            self.ended.set()
             super().connection_lost(exc)
 
         def eof_received(self) -> bool:  # type: ignore[override]
-            self.ended = True
-            if self._is_answering():
-                self.cycle.message_event.set()  # wakes who waits for news: see `_line`
+            self.ended.set()
             return self._is_answering()
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
-            if self.ended and not self._is_answering():
+            if self.ended.is_set() and not self._is_answering():
                 self.transport.close()
 
         def _is_answering(self) -> bool:
@@ -182,9 +180,9 @@ class _Front:
             self._loop.call_soon_threadsafe(self._stopping.set)
 
 
-def _with_transport(app: ASGIApp, transport: asyncio.Transport) -> Any:
+def _with_transport(app: ASGIApp, transport: asyncio.Transport, ended: asyncio.Event) -> Any:
     async def handing_over(scope: Scope, receive: Receive, send: Send) -> None:
-        scope[TRANSPORT] = transport
+        scope[TRANSPORT], scope[ENDED] = transport, ended
         await app(scope, receive, send)
 
     return handing_over

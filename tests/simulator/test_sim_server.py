@@ -171,12 +171,14 @@ def test_a_kept_connection_ends_with_its_caller(simulator: Simulator, site: str)
         assert read_all(conn).endswith(b"10000.00")
 
 
-def test_a_hanging_call_ends_with_its_caller(simulator: Simulator, site: str) -> None:
-    """Whoever ends its side while the gateway hangs gets no answer, and is let go."""
+@pytest.mark.parametrize("late", [False, True])
+def test_a_hanging_call_ends_with_its_caller(simulator: Simulator, site: str, late: bool) -> None:
+    """Whoever ends its side before or while the gateway hangs gets no answer, and is let go."""
     simulator.faults.add("SendSMS", Hang())
     with closing(connect(site)) as conn:
         conn.sendall(post("/API21/HTTP/SendSMS.ashx", b"UID=demo&PWD=demo&MSG=x&DEST=0912345678"))
-        until(lambda: len(simulator.requests) == 1)
+        if late:
+            until(lambda: len(simulator.requests) == 1)
         conn.shutdown(socket.SHUT_WR)
         assert read_all(conn) == b""
 
