@@ -102,8 +102,8 @@ def watch(
         float | None, typer.Option(min=0.1, metavar="SECONDS", help="Between readings; else 30.")
     ] = None,
     timeout: Annotated[
-        float, typer.Option(min=0.1, metavar="HOURS", help="When to stop at the latest.")
-    ] = 26,
+        float, typer.Option(min=0.1, metavar="SECONDS", help="When to stop; else 26 hours.")
+    ] = 93_600,
     simulate: Simulate = False,
     account: AccountFile = None,
     as_json: Json = False,
@@ -116,7 +116,7 @@ def watch(
 
         async def follow(session: Every8DSession) -> bool:
             seen = (session.mms if mms else session.sms).watch(
-                batch, every=timedelta(seconds=pause), timeout=timedelta(hours=timeout)
+                batch, every=timedelta(seconds=pause), timeout=timedelta(seconds=timeout)
             )
             async for report in seen:
                 rows.write(*report_cells(report))
