@@ -167,7 +167,9 @@ def _play(simulator: "Simulator", url: str, example: Example) -> None:
     people = ["0900000001", "0900000002", "0900000003"]
     at = datetime.now(TAIPEI) + timedelta(days=1) if example.booked else None
 
-    async def send() -> None:
+    simulator.fail(people[2], 103)
+
+    async def play() -> None:
         async with Every8DSession(_DEMO.uid, _DEMO.password, site=url) as session:
             # An id of another form than the gateway's own is no sound receipt; the batch is there.
             with suppress(OutcomeUnknown):
@@ -176,13 +178,12 @@ def _play(simulator: "Simulator", url: str, example: Example) -> None:
                     await session.mms.send("Hello", people, picture, subject="Hello", send_at=at)
                 else:
                     await session.sms.send("Hello", people, send_at=at)
+        if not example.mms:
+            simulator.add_reply(example.batch_id, people[1], "好")
+        if not example.under_way:
+            simulator.deliver_all()
 
-    anyio.run(send)
-    simulator.fail(people[2], 103)
-    if not example.mms:
-        simulator.add_reply(example.batch_id, people[1], "好")
-    if not example.under_way:
-        simulator.deliver_all()
+    anyio.run(play)
 
 
 def need_simulator() -> None:

@@ -192,13 +192,8 @@ def _run(
 ) -> None:
     codes = {Exit.DONE}
     before = stood.total - stood.planned - stood.claimed - stood.on_wire
-    reason = ""
-    interrupted = False
 
-    async def work(
-        session: Every8DSession, interrupt: Interrupt
-    ) -> tuple["CampaignStatus", list["Batch"]]:
-        nonlocal reason, interrupted
+    async def work(session: Every8DSession, interrupt: Interrupt) -> None:
         from every8d_async.campaign import Campaign
 
         async with Campaign.open(file, session) as campaign:
@@ -216,16 +211,14 @@ def _run(
 
             with progress(out, stood.total, before) as report:
                 await drive(going, interrupt, take)
-            reason, interrupted = going.pause_reason, interrupt.asked
-            return await _look(campaign)
+            status, unknown = await _look(campaign)
+        if status.planned + status.claimed + status.on_wire:
+            codes.add(Exit.INTERRUPTED if interrupt.asked else Exit.LATER)
+        if going.pause_reason:
+            out.note(f"Paused: {going.pause_reason}.")
+        _tell_status(out, way, file, status, unknown, weightiest(*codes, code_of(status)))
 
-    status, unknown = way.send(work)
-    left = status.planned + status.claimed + status.on_wire
-    if left:
-        codes.add(Exit.INTERRUPTED if interrupted else Exit.LATER)
-    if reason:
-        out.note(f"Paused: {reason}.")
-    _tell_status(out, way, file, status, unknown, weightiest(*codes, code_of(status)))
+    way.send(work)
 
 
 def status(
@@ -257,9 +250,7 @@ def reconcile(
         _must_exist(file)
         with gateway(out, simulate=simulate, account=account) as way:
 
-            async def work(
-                session: Every8DSession, interrupt: Interrupt
-            ) -> tuple["CampaignStatus", list["Batch"]]:
+            async def work(session: Every8DSession, interrupt: Interrupt) -> None:
                 from every8d_async.campaign import Campaign
 
                 async def sleep(seconds: float) -> None:
@@ -277,10 +268,10 @@ def reconcile(
                         found = await campaign.reconcile(timedelta(seconds=settle))
                         for left in found.left:
                             out.note(f"batch {left.batch.id} stays UNKNOWN: {left.why}")
-                    return await _look(campaign)
+                    stood, unknown = await _look(campaign)
+                _tell_status(out, way, file, stood, unknown, code_of(stood))
 
-            stood, unknown = way.send(work)
-        _tell_status(out, way, file, stood, unknown, code_of(stood))
+            way.send(work)
 
 
 def resolve(
@@ -338,18 +329,17 @@ def export(
         ):
             write = Rows(out, _EXPORT).write if sheet is None else sheet.row
 
-            async def work(campaign: "Campaign") -> "CampaignStatus":
+            async def work(campaign: "Campaign") -> None:
                 if reports:
                     got = await campaign.reports()
                     out.note(f"{several(got.rows, 'report')}; {got.pending:,} batches still open")
                 stood = await campaign.status()
                 await _write_people(out, campaign, stood.total, write)
-                return stood
+                if stood.unknown:
+                    out.note(f"{stood.unknown:,} are UNKNOWN.")
+                    out.end(Exit.UNKNOWN)
 
-            stood = _ask(way, file, work)
-        if stood.unknown:
-            out.note(f"{stood.unknown:,} are UNKNOWN.")
-            out.end(Exit.UNKNOWN)
+            _ask(way, file, work)
 
 
 async def _write_people(

@@ -1,6 +1,6 @@
 """Sending: one text or picture to some numbers, or a file of people."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -290,9 +290,16 @@ def _send_once(
         would_send(out, len(mobiles), _checked_cost(job, job.text, mobiles))
         return
     with gateway(out, simulate=simulate, account=account) as way:
-        receipt = way.send(_once(job, job.text, mobiles))
-    follow = f"every8d watch{way.flags}{' --mms' if job.picture else ''}"
-    _tell_receipt(out, receipt, follow)
+        follow = f"every8d watch{way.flags}{' --mms' if job.picture else ''}"
+        once = _once(job, job.text, mobiles)
+
+        async def work(session: Every8DSession, interrupt: Interrupt) -> None:
+            with interrupt.cuts():
+                _tell_receipt(out, await once(session), follow)
+                return
+            raise cut(session)
+
+        way.send(work)
 
 
 def _checked_cost(job: Job, text: str, mobiles: list[str]) -> Decimal:
@@ -306,18 +313,18 @@ def _checked_cost(job: Job, text: str, mobiles: list[str]) -> Decimal:
     return estimate_mms(job.picture, text, mobiles).points
 
 
-def _once(job: Job, text: str, mobiles: list[str]) -> Any:
-    async def work(session: Every8DSession, interrupt: Interrupt) -> Receipt | FilteredReceipt:
-        with interrupt.cuts():
-            if job.picture is not None:
-                return await session.mms.send(
-                    text, mobiles, job.picture, send_at=job.send_at, **job.shared
-                )
-            way = session.sms.send_filtered if job.filtered else session.sms.send
-            return await way(text, mobiles, send_at=job.send_at, **job.shared)
-        raise cut(session)
+def _once(
+    job: Job, text: str, mobiles: list[str]
+) -> Callable[[Every8DSession], Awaitable[Receipt | FilteredReceipt]]:
+    async def once(session: Every8DSession) -> Receipt | FilteredReceipt:
+        if job.picture is not None:
+            return await session.mms.send(
+                text, mobiles, job.picture, send_at=job.send_at, **job.shared
+            )
+        way = session.sms.send_filtered if job.filtered else session.sms.send
+        return await way(text, mobiles, send_at=job.send_at, **job.shared)
 
-    return work
+    return once
 
 
 def cut(session: Every8DSession) -> Failure:
@@ -379,22 +386,17 @@ class _Bulk:
         if file is not None:
             for bad in self.checked.bad:
                 file.row(bad.line, bad.mobile, bad.reference, "refused", "", bad.problem)
-        interrupted = False
-        reason = ""
 
-        async def work(session: Every8DSession, interrupt: Interrupt) -> BulkSummary:
-            nonlocal interrupted, reason
+        async def work(session: Every8DSession, interrupt: Interrupt) -> None:
             run = self._start(session, good(self._sheet, self.checked))
             with progress(self._out, self.checked.count) as report:
                 await drive(run, interrupt, lambda outcome: self._take(run, outcome, report, file))
-            interrupted, reason = interrupt.asked, run.pause_reason
-            return run.summary
+            left = self.checked.count - progress_of(run.summary)
+            if left:
+                self._codes.add(Exit.INTERRUPTED if interrupt.asked else Exit.LATER)
+            self._end(evolve(run.summary, not_attempted=left), run.pause_reason)
 
-        summary = way.send(work)
-        left = self.checked.count - progress_of(summary)
-        if left:
-            self._codes.add(Exit.INTERRUPTED if interrupted else Exit.LATER)
-        self._end(evolve(summary, not_attempted=left), reason)
+        way.send(work)
 
     def _take(
         self,

@@ -100,7 +100,7 @@ def test_rows_that_did_not_come(simulator: Simulator) -> None:
     simulator.faults.add("GetDeliveryStatus", Garbage(b'{"SMS_COUNT": 7, "BID": "b"}'), times=9)
     done = invoke("reports", "b")
     assert done.exit_code == Exit.LATER
-    assert "7 rows that the gateway counted did not come" in done.stderr
+    assert "7 rows that the gateway counted did not come: ask later" in done.stderr
 
 
 def test_mms_reports(simulator: Simulator, tmp_path: Path) -> None:
