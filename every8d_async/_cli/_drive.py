@@ -71,7 +71,7 @@ def confirm(out: Output, way: Gateway, count: int, cost: Decimal, *, yes: bool) 
     """
     if yes:
         return
-    bill = f"{several(count)} for about {points(cost)} points"
+    bill = f"{several(count)} for about {points(cost)}"
     if not sys.stdin.isatty():
         raise Failure(
             Exit.MEND,
@@ -82,7 +82,7 @@ def confirm(out: Output, way: Gateway, count: int, cost: Decimal, *, yes: bool) 
 
 def _ask(out: Output, credit: Decimal, cost: Decimal, bill: str) -> None:
     short = " That is not enough for all." if credit < cost else ""
-    out.note(f"Credit: {points(credit)} points.{short}")
+    out.note(f"Credit: {points(credit)}.{short}")
     if not typer.confirm(f"Send {bill}?", err=True):
         raise Failure(Exit.INTERRUPTED, "you said no; nothing was sent.")
 
@@ -100,7 +100,7 @@ def told(summary: BulkSummary) -> str:
     ):
         if count:
             parts.append(f"{count:,} {words}")
-    return f"{', '.join(parts)}; {points(summary.cost)} points"
+    return f"{', '.join(parts)}; {points(summary.cost)}"
 
 
 def progress_of(summary: BulkSummary) -> int:

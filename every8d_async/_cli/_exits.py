@@ -4,6 +4,7 @@ from enum import IntEnum
 
 from every8d_async import (
     AccessBlocked,
+    AccountLocked,
     AuthenticationFailed,
     Every8DError,
     GatewayRefused,
@@ -91,6 +92,11 @@ def code_of(error: Every8DError) -> Exit:
 def sentence_of(error: Every8DError) -> str:
     """Say what went wrong and what comes next, in the words of this command."""
     match error:
+        case AccountLocked():
+            return (
+                f"the gateway refused the login: {error.code} ({error.description}). Nothing was "
+                "sent. Ask the gateway's support to unlock it, then run: every8d token check"
+            )
         case AuthenticationFailed():
             return (
                 f"the gateway refused the login: {error.code} ({error.description}). Nothing was "

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from importlib.util import find_spec
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-STOPPING = "Stopping: waiting for what is in flight. Ctrl-C again cuts it, and leaves it unknown."
+STOPPING = "Stopping once what is in flight is done; Ctrl-C again leaves it unknown."
 
 _DEMO = Login("demo", "demo")
 _POINTS = Decimal(1_000_000)
@@ -140,7 +141,7 @@ def gateway(
             login = _DEMO
         else:
             login = stack.enter_context(_simulated(out, example, slow=slow))
-        named = "" if account is None else f" --account {account}"
+        named = "" if account is None else f" --account {quote(str(account))}"
         flags = " --simulate" if simulate else named
         yield Gateway(login, out, keep_token=not simulate, flags=flags)
 

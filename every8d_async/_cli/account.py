@@ -12,7 +12,7 @@ def credit(simulate: Simulate = False, account: AccountFile = None, as_json: Jso
 
     async def tell(session: Every8DSession) -> None:
         left = await session.credit()
-        out.result({"credit": left}, f"{points(left)} points")
+        out.result({"credit": left}, f"{points(left)}")
 
     with (
         telling(as_json=as_json) as out,
@@ -35,7 +35,7 @@ def check_token(
         left = await session.credit()  # logs in, where there is no token
         valid = await session.check_token()
         words = "the token is good" if valid else "the gateway does not honour the token"
-        out.result({"valid": valid, "credit": left}, f"{words}; {points(left)} points left")
+        out.result({"valid": valid, "credit": left}, f"{words}; {points(left)} left")
         if not valid:
             out.end(Exit.ACCESS)
 

@@ -139,7 +139,7 @@ def cancel(
     async def work(session: Every8DSession, interrupt: Interrupt) -> None:
         with interrupt.cuts():
             gone = await (session.mms if mms else session.sms).cancel(batch)
-            back = f"{points(gone.refunded)} points given back"
+            back = f"{points(gone.refunded)} given back"
             out.result(asdict(gone), f"{gone.count:,} called off, {back}.")
             return
         raise cut(session)

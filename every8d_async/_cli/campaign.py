@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import anyio
@@ -140,8 +141,8 @@ def plan(
         before = f", {planned.repeated:,} were there before" if planned.repeated else ""
         out.result(
             asdict(planned) | {"points": checked.points},
-            f"{planned.planned:,} planned{before}; about {points(checked.points)} points for all. "
-            f"Nothing is sent yet.\nTo send: every8d campaign run{way.flags} {file}",
+            f"{planned.planned:,} planned{before}; about {points(checked.points)} for all. "
+            f"Nothing is sent yet.\nTo send: {_again('run', way, file)}",
         )
         if checked.bad:
             out.end(Exit.REFUSED)
@@ -260,7 +261,7 @@ def reconcile(
                         return
                     raise Failure(
                         Exit.INTERRUPTED,
-                        f"interrupted; to go on: every8d campaign reconcile{way.flags} {file}",
+                        f"interrupted; to go on: {_again('reconcile', way, file)}",
                     )
 
                 async with Campaign.open(file, session, sleep=sleep) as campaign:
@@ -387,11 +388,16 @@ def _cells(
 # --- what they have in common ---
 
 
+def _again(name: str, way: Gateway, file: Path) -> str:
+    """Write the command that comes next, as a shell takes it."""
+    return f"every8d campaign {name}{way.flags} {quote(str(file))}"
+
+
 def _must_exist(file: Path) -> None:
     if not file.is_file():
         raise Failure(
             Exit.MEND,
-            f"there is no campaign {file}: every8d campaign plan {file} --csv … makes it.",
+            f"there is no campaign {file}: every8d campaign plan {quote(str(file))} --csv … makes it.",
         )
 
 
@@ -470,7 +476,7 @@ def _tell_status(
         for name in plain
         if name != "cost" and plain[name]
     ]
-    words = f"{status.total:,} in all: {', '.join(counts)}; {points(status.cost)} points taken."
+    words = f"{status.total:,} in all: {', '.join(counts)}; {points(status.cost)} taken."
     out.result(
         {
             "status": status,
@@ -488,9 +494,8 @@ def _tell_status(
     if unknown:
         out.note(
             "They may have been sent, and are not sent again by themselves. To look into it: "
-            f"every8d campaign reconcile{way.flags} {file}; with your own word: every8d campaign "
-            "resolve"
+            f"{_again('reconcile', way, file)}; with your own word: every8d campaign resolve"
         )
     if status.planned:
-        out.note(f"To go on: every8d campaign run{way.flags} {file}")
+        out.note(f"To go on: {_again('run', way, file)}")
     out.end(code)

@@ -55,7 +55,7 @@ def test_an_interrupted_campaign_goes_on(simulator: Simulator, file: Path) -> No
     code = terminal.end()
     first = len(simulator.sent)
     assert (code, 400 <= first < 4_000) == (Exit.INTERRUPTED, True)
-    assert "Stopping: waiting for what is in flight" in terminal.text
+    assert "Stopping once what is in flight is done" in terminal.text
     assert f"4,000 in all: {4_000 - first:,} planned, {first:,} accepted" in terminal.text
     assert f"To go on: every8d campaign run {file}" in terminal.text
     assert max(map(len, terminal.lines)) <= 80 + len(str(file))

@@ -126,7 +126,19 @@ def test_errors_in_json(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_login_refused_says_what_to_do_here(capsys: pytest.CaptureFixture[str]) -> None:
     """The command has words of its own where the package's speak of a session."""
     assert end_with(AuthenticationFailed(-101, "密碼錯誤", operation="login")) == 5
-    assert "every8d token check" in capsys.readouterr().err
+    assert "Mend uid and password, then test them with: every8d token check" in (
+        capsys.readouterr().err
+    )
+    assert end_with(AccountLocked(-999, "", operation="login")) == 5
+    assert "support to unlock it, then run: every8d token check" in capsys.readouterr().err
+
+
+def test_words_can_t_steer_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """What the gateway says is shown as it is, but for what would act."""
+    out = Output(as_json=False)
+    out.note("a\tb\nc\x1b[2J")
+    out.result({}, "好\x07")
+    assert capsys.readouterr() == ("好\\x07\n", "a\tb\nc\\x1b[2J\n")
 
 
 def test_debugging_shows_where(
@@ -171,7 +183,8 @@ def test_a_terminal_that_knows_few_characters(monkeypatch: pytest.MonkeyPatch) -
 
 def test_money_and_counts() -> None:
     """Figures for people have commas; nothing is rounded."""
-    assert points(Decimal("1234567.50")) == "1,234,567.50"
+    assert points(Decimal("1234567.50")) == "1,234,567.50 points"
+    assert points(Decimal("1.00")) == "1.00 point"
     assert (several(1), several(1200, "report")) == ("1 message", "1,200 reports")
 
 

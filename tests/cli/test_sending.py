@@ -135,7 +135,7 @@ def test_a_simulated_send_needs_nothing() -> None:
     """A newcomer sends to nobody, without an account, and is told how to look at it."""
     done = run("send", "--simulate", "hi", "0912345678")
     assert done.returncode == 0
-    assert "1 sent for 1 points. 999,999.00 points left." in done.stdout
+    assert "1 sent for 1 point. 999,999.00 points left." in done.stdout
     assert "every8d watch --simulate " in done.stdout
     assert "no account, no cost" in done.stderr
 
@@ -198,7 +198,7 @@ def test_estimates(tmp_path: Path) -> None:
     picture = tmp_path / "photo.jpg"
     picture.write_bytes(PICTURES["jpg"])
     assert invoke("estimate", "Hello").stdout == (
-        "about 1 points: 5 characters, 1 message a person. An estimate, no promise.\n"
+        "about 1 point: 5 characters, 1 message a person. An estimate, no promise.\n"
     )
     assert "about 6 points: 71 characters, 2 messages" in (
         invoke("estimate", "好" * 71, "--count", "3").stdout
@@ -362,6 +362,18 @@ def test_a_dry_run_of_a_file(tmp_path: Path) -> None:
     assert told["points"] == "4"
 
 
+def test_a_long_file_shows_how_far_its_check_is(tmp_path: Path) -> None:
+    """Checking very many takes seconds; a terminal shows a bar for it, a small file none."""
+    rows = ([mobile(n)] for n in range(60_000))
+    long = table(tmp_path / "p.csv", ["mobile"], rows)
+    terminal = Terminal("send", "Hello", "--csv", str(long), "--dry-run")
+    assert terminal.end() == 0
+    assert "60,000/60,001" in terminal.text
+    short = Terminal("send", "--csv", str(people(tmp_path / "q.csv", 1)), "--dry-run")
+    assert short.end() == 0
+    assert "/" not in short.text
+
+
 def test_an_unknown_batch_is_told_with_its_lines(simulator: Simulator, tmp_path: Path) -> None:
     """What may have gone out ends with 6, names the lines, and is not repeated."""
     simulator.faults.add("SendParam", Reset(acts=True))
@@ -431,7 +443,7 @@ def test_ctrl_c_waits_for_what_is_in_flight(simulator: Simulator, tmp_path: Path
     terminal.expect("4/40")
     terminal.interrupt()
     assert terminal.end() == Exit.INTERRUPTED
-    assert "Stopping: waiting for what is in flight" in terminal.text
+    assert "Stopping once what is in flight is done" in terminal.text
     assert "unknown\n" not in terminal.lines[-2]
     sent = len(simulator.sent)
     assert 4 <= sent < 40
@@ -481,7 +493,7 @@ def test_a_single_send_is_waited_for(simulator: Simulator) -> None:
     _in_flight(simulator, 1, "SendSMS")
     terminal.interrupt()
     assert terminal.end() == 0
-    assert "1 sent for 1 points" in terminal.text
+    assert "1 sent for 1 point" in terminal.text
 
 
 def _in_flight(simulator: Simulator, count: int, operation: str = "SendParam") -> None:
