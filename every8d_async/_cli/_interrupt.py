@@ -4,6 +4,7 @@ import signal
 from asyncio import get_running_loop
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from types import TracebackType
 
 import anyio
 
@@ -24,7 +25,7 @@ class Interrupt:
     def __init__(self, first: Callable[[], None] = lambda: None) -> None:
         self._first = first
         self._heard = 0
-        self._scopes: list[tuple[int, anyio.CancelScope]] = []
+        self._scopes: list[Scope] = []
 
     @property
     def asked(self) -> bool:
@@ -46,34 +47,45 @@ class Interrupt:
             for number, handler in before:
                 signal.signal(number, handler)
 
-    @contextmanager
-    def stops(self) -> Generator[anyio.CancelScope]:
+    def stops(self) -> "Scope":
         """Give a scope that the first signal cancels."""
-        with self._scope(1) as scope:
-            yield scope
+        return Scope(self._scopes, 1, self._heard)
 
-    @contextmanager
-    def cuts(self) -> Generator[anyio.CancelScope]:
+    def cuts(self) -> "Scope":
         """Give a scope that the second signal cancels."""
-        with self._scope(2) as scope:
-            yield scope
-
-    @contextmanager
-    def _scope(self, after: int) -> Generator[anyio.CancelScope]:
-        with anyio.CancelScope() as scope:
-            entry = after, scope
-            self._scopes.append(entry)
-            if self._heard >= after:
-                scope.cancel()
-            try:
-                yield scope
-            finally:
-                self._scopes.remove(entry)
+        return Scope(self._scopes, 2, self._heard)
 
     def _hear(self) -> None:
         self._heard += 1
         if self._heard == 1:
             self._first()
-        for after, scope in self._scopes:
-            if self._heard >= after:
-                scope.cancel()
+        for scope in self._scopes:
+            scope.hear(self._heard)
+
+
+class Scope:
+    """A cancel scope that so many signals cancel; what follows its block then runs."""
+
+    def __init__(self, scopes: list["Scope"], after: int, heard: int) -> None:
+        self._scopes = scopes
+        self._after = after
+        self._scope = anyio.CancelScope()
+        self.hear(heard)
+
+    def hear(self, signals: int) -> None:
+        """Cancel the block, if there were signals enough."""
+        if signals >= self._after:
+            self._scope.cancel()
+
+    def __enter__(self) -> anyio.CancelScope:
+        self._scopes.append(self)
+        return self._scope.__enter__()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        self._scopes.remove(self)
+        return bool(self._scope.__exit__(exc_type, exc_value, traceback))

@@ -397,7 +397,8 @@ def _must_exist(file: Path) -> None:
     if not file.is_file():
         raise Failure(
             Exit.MEND,
-            f"there is no campaign {file}: every8d campaign plan {quote(str(file))} --csv … makes it.",
+            f"there is no campaign {file}; to make it: every8d campaign plan {quote(str(file))} "
+            "--csv people.csv",
         )
 
 

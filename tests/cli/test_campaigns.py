@@ -218,7 +218,7 @@ def test_a_campaign_that_is_not_there(name: str, file: Path) -> None:
     """A name that was mistyped makes no empty campaign."""
     done = invoke("campaign", name, str(file), *(["1", "--sent"] if name == "resolve" else []))
     assert (done.exit_code, file.exists()) == (Exit.MEND, False)
-    assert f"every8d campaign plan {file} --csv" in done.stderr
+    assert f"every8d campaign plan {file} --csv people.csv" in done.stderr
 
 
 def test_a_run_asks_first(simulator: Simulator, file: Path) -> None:
