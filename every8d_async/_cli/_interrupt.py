@@ -47,6 +47,11 @@ class Interrupt:
             for number, handler in before:
                 signal.signal(number, handler)
 
+    def stop(self) -> None:
+        """Ask to stop, as the first signal does."""
+        if not self._heard:
+            self._hear()
+
     def stops(self) -> "Scope":
         """Give a scope that the first signal cancels."""
         return Scope(self._scopes, 1, self._heard)

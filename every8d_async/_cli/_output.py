@@ -16,7 +16,7 @@ import attrs
 import typer
 
 from every8d_async import Every8DError
-from every8d_async._cli._exits import Exit, Failure, code_of, sentence_of
+from every8d_async._cli._exits import Exit, Failure, code_of, sentence_of, weightiest
 
 DEBUG = "EVERY8D_DEBUG"
 
@@ -70,8 +70,8 @@ class Output:
             _write(stream, text)
 
     def end(self, code: Exit) -> None:
-        """Say with what code to end, unless something worse was said before."""
-        self.code = code if self.code is Exit.DONE else self.code
+        """Say with what code to end, unless something weightier was said before."""
+        self.code = weightiest(self.code, code)
 
 
 @contextmanager
@@ -113,7 +113,7 @@ def _fail(out: Output, error: BaseException, code: Exit, sentence: str) -> None:
             }
         )
     out.note(f"every8d: {sentence}")
-    out.code = code
+    out.end(code)
 
 
 def _of_this_machine(error: Exception) -> str:
@@ -151,8 +151,13 @@ def several(count: int, what: str = "message") -> str:
 def _write(stream: TextIO, text: str) -> None:
     encoding = stream.encoding or "utf-8"
     # A terminal that can't show a character must not end the command.
-    stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-    stream.flush()
+    try:
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        stream.flush()
+    except BrokenPipeError:
+        # What is still in the stream would fail again as Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        raise
 
 
 def _is_unicode(stream: TextIO) -> bool:

@@ -18,6 +18,7 @@ from every8d_async import (
     BulkSummary,
     Every8DSession,
     FilteredReceipt,
+    InvalidRequest,
     Receipt,
 )
 from every8d_async._cli._drive import confirm, drive, exit_of, progress_of, told
@@ -155,7 +156,7 @@ def send(
         _check_file_arguments(job, mobiles)
         sheet = Sheet(csv, job.shape, encoding=encoding, send_at=job.send_at, from_line=from_line)
         limits = {"batch_size": batch_size, "max_in_flight": in_flight, "max_points": max_points}
-        bulk = _Bulk(out, job, sheet, limits)
+        bulk = Bulk(out, job, sheet, limits)
         bulk.check(csv, skip_bad=skip_bad)
         if dry_run:
             would_send(out, bulk.checked.count, bulk.checked.points)
@@ -355,7 +356,7 @@ def _tell_receipt(out: Output, receipt: Receipt | FilteredReceipt, follow: str) 
 # --- a file of people ---
 
 
-class _Bulk:
+class Bulk:
     """A file of people on its way out."""
 
     def __init__(self, out: Output, job: Job, sheet: Sheet, limits: dict[str, Any]) -> None:
@@ -366,6 +367,7 @@ class _Bulk:
         self._limits = limits
         self._codes = {Exit.DONE}
         self._last = 0  # the last line that was begun
+        self._fault: OSError | None = None
 
     def _start(self, session: Every8DSession, rows: Iterable[Row]) -> BulkRun[Any]:
         return start(self._job, session, rows, **self._limits)
@@ -390,7 +392,11 @@ class _Bulk:
         async def work(session: Every8DSession, interrupt: Interrupt) -> None:
             run = self._start(session, good(self._sheet, self.checked))
             with progress(self._out, self.checked.count) as report:
-                await drive(run, interrupt, lambda outcome: self._take(run, outcome, report, file))
+                await drive(
+                    run,
+                    interrupt,
+                    lambda outcome: self._take(run, outcome, report, file, interrupt),
+                )
             left = self.checked.count - progress_of(run.summary)
             if left:
                 self._codes.add(Exit.INTERRUPTED if interrupt.asked else Exit.LATER)
@@ -404,11 +410,25 @@ class _Bulk:
         outcome: BatchOutcome[Any],
         report: Report,
         file: CsvFile | None,
+        interrupt: Interrupt,
     ) -> None:
+        self._codes.add(exit_of(outcome))
+        # Lines that can't be sent are told as they are read, before those that wait for company.
+        if not isinstance(outcome.error, InvalidRequest):
+            self._last = max(self._last, outcome.messages[-1].line)
+        if self._fault is None:
+            try:
+                self._tell(outcome, file)
+            except OSError as error:
+                # What can't be told any more is still counted, and nothing more is begun.
+                self._fault = error
+                interrupt.stop()
+        summary = run.summary
+        report(progress_of(summary), points=summary.cost, unknown=summary.unknown)
+
+    def _tell(self, outcome: BatchOutcome[Any], file: CsvFile | None) -> None:
         rows: tuple[Row, ...] = outcome.messages
         first, last = rows[0].line, rows[-1].line
-        self._last = max(self._last, last)
-        self._codes.add(exit_of(outcome))
         batch_id = outcome.receipt.batch_id if outcome.receipt else ""
         detail = _detail(outcome)
         state = outcome.state.upper() if outcome.state == "unknown" else outcome.state
@@ -429,10 +449,11 @@ class _Bulk:
             for row in rows:
                 file.row(row.line, row.mobile, row.reference, outcome.state, batch_id, detail)
             file.flush()
-        summary = run.summary
-        report(progress_of(summary), points=summary.cost, unknown=summary.unknown)
 
     def _end(self, summary: BulkSummary, reason: str) -> None:
+        if self._fault is not None:
+            self._codes.add(Exit.FAILED)
+            self._out.note(f"Stopped, since results can't be written: {self._fault}.")
         code = weightiest(*self._codes)
         on = self._last + 1 if summary.not_attempted else None
         self._out.result(

@@ -159,12 +159,18 @@ def test_what_typer_ends_itself(error: Exception) -> None:
         raise error
 
 
-def test_the_worst_that_was_said_stays() -> None:
-    """What comes first is not taken back."""
-    out = Output(as_json=False)
-    out.end(Exit.UNKNOWN)
-    out.end(Exit.DONE)
-    assert out.code is Exit.UNKNOWN
+def test_the_weightiest_that_was_said_stays(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is unknown stays so, whatever else ends the command."""
+
+    def command() -> None:
+        with telling(as_json=False) as out:
+            out.end(Exit.UNKNOWN)
+            out.end(Exit.DONE)
+            raise KeyboardInterrupt
+
+    with pytest.raises(typer.Exit) as caught:
+        command()
+    assert caught.value.exit_code == Exit.UNKNOWN
 
 
 def test_a_terminal_that_knows_few_characters(monkeypatch: pytest.MonkeyPatch) -> None:

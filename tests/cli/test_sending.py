@@ -1,5 +1,6 @@
 """Sending: some numbers, a picture, a file of people; what it costs, and what became of it."""
 
+import io
 import json
 from datetime import timedelta
 from decimal import Decimal
@@ -8,12 +9,16 @@ from pathlib import Path
 import pytest
 
 from every8d_async import TAIPEI
-from every8d_async._cli import send
 from every8d_async._cli._exits import Exit
+from every8d_async._cli._gateway import gateway
+from every8d_async._cli._output import Output
+from every8d_async._cli._sheet import Sheet
+from every8d_async._cli._table import CsvFile
+from every8d_async._cli.send import Bulk, Job
 from every8d_async.simulator import Delay, FirewallPage, HttpStatus, Refuse, Reset, Simulator
 from tests.kit import PICTURES
 
-from .kit import Terminal, invoke, mobile, people, read_table, run, table, wait_for
+from .kit import Terminal, invoke, mobile, people, read_table, run, start, table, wait_for
 
 
 def texts(simulator: Simulator) -> list[tuple[str, str]]:
@@ -60,7 +65,7 @@ def test_options_of_a_send_reach_the_gateway(simulator: Simulator) -> None:
 
 def test_a_time_with_a_zone() -> None:
     """A zone that is said is kept."""
-    at = send.Job(None, at="2030-01-31T09:00+00:00").send_at
+    at = Job(None, at="2030-01-31T09:00+00:00").send_at
     assert at is not None
     assert at.utcoffset() == timedelta(0)
 
@@ -469,6 +474,57 @@ def test_a_second_ctrl_c_cuts(simulator: Simulator, tmp_path: Path) -> None:
     assert "4 UNKNOWN" in terminal.text
     assert "cut before an answer came" in terminal.text
     assert {row["state"] for row in read_table(results)} == {"unknown"}
+
+
+class FullDisk(CsvFile):
+    """A file that takes three batches."""
+
+    def __init__(self) -> None:
+        super().__init__(io.StringIO(), ["line"])
+        self._flushed = 0
+
+    def flush(self) -> None:
+        self._flushed += 1
+        if self._flushed > 3:
+            raise OSError(28, "No space left on device")
+
+
+def test_results_that_can_t_be_written_stop_the_run(
+    simulator: Simulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a full disk no more is begun; what was sent is counted, and where to go on is told."""
+    out = Output(as_json=False)
+    sheet = Sheet(people(tmp_path / "p.csv", 400), "text")
+    bulk = Bulk(out, Job(None), sheet, {"batch_size": 10, "max_in_flight": 2})
+    bulk.check(tmp_path / "p.csv", skip_bad=False)
+    with gateway(out, simulate=False, account=None) as way:
+        bulk.run(way, FullDisk())
+    sent = len(simulator.sent)
+    assert 40 <= sent < 400
+    assert out.code is Exit.INTERRUPTED
+    told, said = capsys.readouterr()
+    assert "Stopped, since results can't be written" in said
+    assert f"{sent} accepted, {400 - sent} not attempted" in told
+    assert f"--from-line {sent + 2}\n" in said
+
+
+def test_whoever_reads_the_results_may_go_away(simulator: Simulator, tmp_path: Path) -> None:
+    """When the pipe is closed nothing more is begun, and stderr tells where to go on."""
+    simulator.faults.add("SendParam", Delay(timedelta(seconds=0.3)), rate=1.0)
+    file = people(tmp_path / "p.csv", 40)
+    words = ["send", "--csv", str(file), "--yes", "--batch-size", "2", "--in-flight", "2"]
+    with start(*words) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.readline()
+        child.stdout.close()
+        said = child.stderr.read()
+    sent = len(simulator.sent)
+    assert 0 < sent < 40
+    assert child.returncode == Exit.INTERRUPTED
+    assert f"--from-line {sent + 2}\n" in said
+    assert "Traceback" not in said
+    assert "BrokenPipeError" not in said.replace("Broken pipe", "")
 
 
 @pytest.mark.parametrize("left", [True, False])
