@@ -107,11 +107,13 @@ def test_help_loads_nothing_heavy() -> None:
     assert done.stderr == "[]\n"
 
 
-def test_completion_is_offered() -> None:
-    """Shells can complete the commands."""
-    done = run("--show-completion", "bash")
-    assert "--show-completion" in run("--help").stdout
-    assert done.returncode in (0, 1)  # it wants to know the shell that it runs in
+def test_a_shell_completes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shell's question gets the names of commands and options."""
+    monkeypatch.setenv("_EVERY8D_COMPLETE", "complete_bash")
+    for words, offered in (("every8d camp", "campaign"), ("every8d send --sim", "--simulate")):
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+        assert run().stdout.split() == [offered]
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])
