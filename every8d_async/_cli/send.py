@@ -357,7 +357,13 @@ def _tell_receipt(out: Output, receipt: Receipt | FilteredReceipt, follow: str) 
 
 
 class Bulk:
-    """A file of people on its way out."""
+    """
+    A file of people on its way out.
+
+    Attributes:
+        checked: What its lines come to.
+        next_line: Where another run would go on.
+    """
 
     def __init__(self, out: Output, job: Job, sheet: Sheet, limits: dict[str, Any]) -> None:
         self.checked = Checked()
@@ -366,7 +372,7 @@ class Bulk:
         self._sheet = sheet
         self._limits = limits
         self._codes = {Exit.DONE}
-        self._last = 0  # the last line that was begun
+        self.next_line = 2  # behind the last line that was begun
         self._fault: OSError | None = None
 
     def _start(self, session: Every8DSession, rows: Iterable[Row]) -> BulkRun[Any]:
@@ -415,7 +421,7 @@ class Bulk:
         self._codes.add(exit_of(outcome))
         # Lines that can't be sent are told as they are read, before those that wait for company.
         if not isinstance(outcome.error, InvalidRequest):
-            self._last = max(self._last, outcome.messages[-1].line)
+            self.next_line = max(self.next_line, outcome.messages[-1].line + 1)
         if self._fault is None:
             try:
                 self._tell(outcome, file)
@@ -455,7 +461,7 @@ class Bulk:
             self._codes.add(Exit.FAILED)
             self._out.note(f"Stopped, since results can't be written: {self._fault}.")
         code = weightiest(*self._codes)
-        on = self._last + 1 if summary.not_attempted else None
+        on = self.next_line if summary.not_attempted else None
         self._out.result(
             {"summary": summary, "paused": reason, "next_line": on, "exit_code": code},
             f"{told(summary)}.",

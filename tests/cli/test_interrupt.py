@@ -72,3 +72,16 @@ def test_nobody_needs_to_be_told() -> None:
         return interrupt.asked
 
     assert anyio.run(main)
+
+
+def test_to_ask_twice_is_not_to_cut() -> None:
+    """A stop that the program asks for is the first signal, however often it asks."""
+
+    async def main() -> tuple[bool, bool]:
+        interrupt = Interrupt()
+        with interrupt.cuts() as cuts, interrupt.stops() as stops:
+            interrupt.stop()
+            interrupt.stop()
+        return stops.cancel_called, cuts.cancel_called
+
+    assert anyio.run(main) == (True, False)

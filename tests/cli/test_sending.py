@@ -12,7 +12,7 @@ from every8d_async import TAIPEI
 from every8d_async._cli._exits import Exit
 from every8d_async._cli._gateway import gateway
 from every8d_async._cli._output import Output
-from every8d_async._cli._sheet import Sheet
+from every8d_async._cli._sheet import Checked, Sheet
 from every8d_async._cli._table import CsvFile
 from every8d_async._cli.send import Bulk, Job
 from every8d_async.simulator import Delay, FirewallPage, HttpStatus, Refuse, Reset, Simulator
@@ -506,6 +506,19 @@ def test_results_that_can_t_be_written_stop_the_run(
     assert "Stopped, since results can't be written" in said
     assert f"{sent} accepted, {400 - sent} not attempted" in told
     assert f"--from-line {sent + 2}\n" in said
+
+
+def test_a_line_refused_while_others_wait(simulator: Simulator, tmp_path: Path) -> None:
+    """A line that only the send refuses (as when its time has passed) moves no line to go on."""
+    rows = [[mobile(1), "x"], ["123", "x"], [mobile(2), "x"], [mobile(3), "x"]]
+    file = table(tmp_path / "p.csv", ["mobile", "text"], rows)
+    out = Output(as_json=False)
+    limits = {"batch_size": 2, "max_in_flight": 1, "max_recipients": 1}
+    bulk = Bulk(out, Job(None), Sheet(file, "text"), limits)
+    bulk.checked = Checked(count=4)  # as if all had been well
+    with gateway(out, simulate=False, account=None) as way:
+        bulk.run(way, None)
+    assert (out.code, bulk.next_line, simulator.sent) == (Exit.LATER, 2, ())
 
 
 def test_whoever_reads_the_results_may_go_away(simulator: Simulator, tmp_path: Path) -> None:
