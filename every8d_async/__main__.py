@@ -10,7 +10,7 @@ def main() -> None:
         sys.exit("The command line needs more packages: pip install 'every8d-async[cli]'")
     from every8d_async._cli import app  # noqa: PLC0415 - an extra
 
-    app()
+    app(prog_name="every8d")
 
 
 if __name__ == "__main__":
