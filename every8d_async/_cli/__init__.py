@@ -1,32 +1,58 @@
-"""The command line (extra ``cli``)."""
+"""
+The command line (extra ``cli``).
 
-from importlib.util import find_spec
+A command is a function in one of the modules here, registered below. It begins with
+``with telling(...) as out``, which turns whatever ends it into a sentence and an exit code, says
+results through ``out``, and reaches the gateway through ``gateway(...)``. What is slow to import
+(the simulator, campaigns, progress bars) is imported inside the functions that need it.
+"""
 
-import anyio
+from typing import Any
+
 import typer
-from rich.console import Console
+from typer.core import TyperGroup
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    help="Send SMS through EVERY8D, and see what became of them.",
+from every8d_async._cli import account, demo
+from every8d_async._cli._exits import MEANINGS
+from every8d_async._cli._options import ACCOUNT, TRY
+
+_EXAMPLES = """\
+ Three ways to begin:
+
+   every8d send --simulate "Hello" 0912345678        nothing is sent, nothing is charged
+   every8d credit                                    with EVERY8D_UID and EVERY8D_PASSWORD set
+   every8d send --csv people.csv --dry-run           checks every row, tells the cost
+"""
+
+_CODES = " Exit codes, by what to do next:\n\n" + "".join(
+    f"   {code:>3}  {meaning}\n" for code, meaning in MEANINGS.items()
 )
 
 
+class _Root(TyperGroup):
+    """The command itself, whose help ends with examples and exit codes as they are laid out."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        super().format_help(ctx, formatter)
+        typer.echo(f"{_EXAMPLES}\n{_CODES}")
+
+
+app = typer.Typer(
+    cls=_Root,
+    name="every8d",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Send SMS and MMS through EVERY8D, and see what became of them.",
+)
+token = typer.Typer(no_args_is_help=True, help="The token that a login gives.")
+
+app.command(rich_help_panel=ACCOUNT)(account.credit)
+app.add_typer(token, name="token", rich_help_panel=ACCOUNT)
+token.command("check")(account.check_token)
+app.command("demo", rich_help_panel=TRY)(demo.show)
+
+
 @app.callback()
-def every8d() -> None:
-    """Make the commands below stand beside each other, also while there is but one."""
-
-
-@app.command()
-def demo() -> None:
-    """Show the main job at work, against a simulated gateway: no account, no cost."""
-    console = Console(highlight=False, soft_wrap=True)
-    if find_spec("starlette") is None or find_spec("uvicorn") is None:
-        console.print(
-            "The demo needs the simulator: pip install 'every8d-async[simulator]'", markup=False
-        )
-        raise typer.Exit(1)
-    from every8d_async._cli.demo import run  # noqa: PLC0415 - an extra
-
-    anyio.run(run, console)
+@token.callback()
+def _beside_each_other() -> None:
+    """Keep a group a group, also while it has but one command."""

@@ -9,15 +9,24 @@ from rich.console import Console
 from rich.markup import escape
 
 from every8d_async import TAIPEI, DeliveryReport, DeliveryStatus, Every8DSession
-from every8d_async.simulator import Simulator
+from every8d_async._cli._gateway import need_simulator
+from every8d_async._cli._output import telling
 
 _PEOPLE = 2_500
 _DELAY = timedelta(seconds=1)  # between going out and being delivered, in the simulator
 _POLL = 0.5  # seconds
 
 
-async def run(console: Console) -> None:
-    """Run the demo; an error comes out as itself."""
+def show() -> None:
+    """Show the main job at work, against a simulated gateway: no account, no cost."""
+    with telling(as_json=False):
+        need_simulator()
+        anyio.run(_run, Console(highlight=False, soft_wrap=True))
+
+
+async def _run(console: Console) -> None:
+    from every8d_async.simulator import Simulator
+
     simulator = Simulator(delivery_delay=_DELAY)
     with simulator.serve() as url:
         console.print(f"[bold]every8d-async[/] against its simulator at {url}")

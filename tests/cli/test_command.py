@@ -61,7 +61,7 @@ def test_a_missing_extra_is_one_sentence(missing: str, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("missing", ["starlette", "uvicorn"])
 def test_demo_without_the_simulator_says_so(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the simulator's packages, the demo says how to get them, and fails."""
-    monkeypatch.setattr("every8d_async._cli.find_spec", without(missing))
+    monkeypatch.setattr("every8d_async._cli._gateway.find_spec", without(missing))
     done = CliRunner().invoke(app, ["demo"])
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "pip install 'every8d-async[simulator]'" in done.output

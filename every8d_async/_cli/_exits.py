@@ -1,0 +1,100 @@
+"""How the command ends: one sentence for a person, and an exit code for what to do next."""
+
+from enum import IntEnum
+
+from every8d_async import (
+    AccessBlocked,
+    AuthenticationFailed,
+    Every8DError,
+    GatewayRefused,
+    InvalidRequest,
+    OutcomeUnknown,
+)
+
+
+class Exit(IntEnum):
+    """
+    What to do next.
+
+    Where several hold, the weightiest is given: `UNKNOWN` before all, then what stopped the whole
+    (`INTERRUPTED`, `ACCESS`, `CREDIT`, `LATER`), then `REFUSED`.
+    """
+
+    DONE = 0
+    FAILED = 1
+    MEND = 2
+    REFUSED = 3
+    LATER = 4
+    ACCESS = 5
+    UNKNOWN = 6
+    CREDIT = 7
+    INTERRUPTED = 130
+
+
+MEANINGS = {
+    Exit.DONE: "done: nothing is left to do",
+    Exit.FAILED: "this machine or program failed (disk, bug): read the sentence",
+    Exit.MEND: "mend the command or the file: nothing was sent",
+    Exit.REFUSED: "some or all was refused: mend those messages, send them again",
+    Exit.LATER: "some or all is not sent or not there yet: try again later",
+    Exit.ACCESS: "no access: mend uid and password, or have your address allowed",
+    Exit.UNKNOWN: "UNKNOWN, it may have been sent: look before you send again",
+    Exit.CREDIT: "the credit is gone: some got nothing, buy points",
+    Exit.INTERRUPTED: "interrupted: it says how to go on",
+}
+
+_WEIGHT = (
+    Exit.UNKNOWN,
+    Exit.INTERRUPTED,
+    Exit.ACCESS,
+    Exit.CREDIT,
+    Exit.LATER,
+    Exit.REFUSED,
+    Exit.MEND,
+    Exit.FAILED,
+)
+
+
+class Failure(Exception):
+    """What ends a command: its exit code, and a sentence with the next step."""
+
+    def __init__(self, code: Exit, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+def weightiest(*codes: Exit) -> Exit:
+    """Give the one code that says most about what to do next."""
+    return min(codes, key=lambda code: _WEIGHT.index(code) if code else len(_WEIGHT))
+
+
+def code_of(error: Every8DError) -> Exit:
+    """Give the exit code for an error of the package."""
+    match error:
+        case OutcomeUnknown():
+            return Exit.UNKNOWN
+        case AuthenticationFailed() | AccessBlocked():
+            return Exit.ACCESS
+        case GatewayRefused():
+            # A positive code is an HTTP status: the gateway looked at no message.
+            return Exit.REFUSED if error.code <= 0 else Exit.LATER
+        case InvalidRequest():
+            return Exit.MEND
+        case _ if "Journal" in type(error).__name__:  # without loading SQLite for every command
+            return Exit.MEND
+        case _:
+            return Exit.LATER
+
+
+def sentence_of(error: Every8DError) -> str:
+    """Say what went wrong and what comes next, in the words of this command."""
+    match error:
+        case AuthenticationFailed():
+            return (
+                f"the gateway refused the login: {error.code} ({error.description}). Nothing was "
+                "sent. Mend uid and password, then test them with: every8d token check. (Until "
+                "then a refusal is remembered here, since more than ten failed logins lock the "
+                "account.)"
+            )
+        case _:
+            return str(error)

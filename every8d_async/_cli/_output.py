@@ -1,0 +1,144 @@
+"""What a command says: results on stdout, all else on stderr; nothing that a pipe can't take."""
+
+import json
+import logging
+import os
+import re
+import sqlite3
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, TextIO
+
+import attrs
+import typer
+
+from every8d_async import Every8DError
+from every8d_async._cli._exits import Exit, Failure, code_of, sentence_of
+
+DEBUG = "EVERY8D_DEBUG"
+
+# A reply or a name may hold what steers a terminal.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+class Output:
+    """
+    Where a command's words go.
+
+    Attributes:
+        json: Results are JSON: one object, or one a line.
+        code: What the command will end with.
+    """
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.json = as_json
+        self.code = Exit.DONE
+
+    def note(self, words: str) -> None:
+        """Say something beside the results, on stderr."""
+        _write(sys.stderr, words)
+
+    def result(self, plain: Mapping[str, object], words: str = "") -> None:
+        """Give a result, on stdout: the object for programs, or the words for people."""
+        if self.json:
+            text = json.dumps(plain, ensure_ascii=not _is_unicode(sys.stdout), default=_plain)
+            _write(sys.stdout, text)
+        elif words:
+            _write(sys.stdout, words)
+
+    def end(self, code: Exit) -> None:
+        """Say with what code to end, unless something worse was said before."""
+        self.code = code if self.code is Exit.DONE else self.code
+
+
+@contextmanager
+def telling(*, as_json: bool) -> Iterator[Output]:
+    """
+    Give a command its output; whatever ends the command is one sentence and an exit code.
+
+    Raises:
+        typer.Exit: The command did not end with 0.
+    """
+    out = Output(as_json=as_json)
+    _quiet_logs()
+    try:
+        yield out
+    except Failure as failure:
+        _fail(out, failure, failure.code, str(failure))
+    except Every8DError as error:
+        _fail(out, error, code_of(error), sentence_of(error))
+    except (KeyboardInterrupt, typer.Abort) as error:
+        _fail(out, error, Exit.INTERRUPTED, "interrupted.")
+    except BrokenPipeError:
+        raise  # whoever read us has enough: typer ends quietly
+    except (OSError, sqlite3.Error) as error:
+        _fail(out, error, Exit.FAILED, f"{type(error).__name__}: {error}.")
+    except typer.Exit:
+        raise
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            raise
+        words = f"a fault of this program ({type(error).__name__}); {DEBUG}=1 shows where."
+        _fail(out, error, Exit.FAILED, words)
+    if out.code:
+        raise typer.Exit(out.code)
+
+
+def _fail(out: Output, error: BaseException, code: Exit, sentence: str) -> None:
+    if os.environ.get(DEBUG):
+        traceback.print_exception(error)
+    name = type(error).__name__
+    if out.json:
+        out.result(
+            {
+                "error": "Failure" if isinstance(error, Failure) else name,
+                "message": sentence,
+                "exit_code": code,
+            }
+        )
+    out.note(f"every8d: {sentence}")
+    out.code = code
+
+
+def _quiet_logs() -> None:
+    """Keep the package's log off stderr, where a command says the same in its own words."""
+    log = logging.getLogger("every8d_async")
+    if os.environ.get(DEBUG):
+        logging.basicConfig(level=logging.DEBUG)
+    elif not log.handlers:
+        log.addHandler(logging.NullHandler())
+
+
+def visible(text: str) -> str:
+    """Show control characters instead of letting them act."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def points(value: Decimal) -> str:
+    """Write points for people."""
+    return f"{value:,}"
+
+
+def _write(stream: TextIO, text: str) -> None:
+    encoding = stream.encoding or "utf-8"
+    # A terminal that can't show a character must not end the command.
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.flush()
+
+
+def _is_unicode(stream: TextIO) -> bool:
+    return (stream.encoding or "utf-8").lower().replace("-", "").startswith("utf")
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Decimal():
+            return str(value)
+        case datetime():
+            return value.isoformat()
+        case _:
+            return attrs.asdict(value, recurse=False)

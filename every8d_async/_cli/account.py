@@ -1,0 +1,44 @@
+"""What is asked about the account: its credit, its token."""
+
+from decimal import Decimal
+
+from every8d_async import Every8DSession
+from every8d_async._cli._exits import Exit
+from every8d_async._cli._gateway import gateway
+from every8d_async._cli._options import AccountFile, Json, Simulate
+from every8d_async._cli._output import points, telling
+
+
+def credit(simulate: Simulate = False, account: AccountFile = None, as_json: Json = False) -> None:
+    """Tell how many points are left."""
+    with (
+        telling(as_json=as_json) as out,
+        gateway(out, simulate=simulate, account=account) as way,
+    ):
+        left = way.ask(Every8DSession.credit)
+        out.result({"credit": left}, f"{points(left)} points")
+
+
+def check_token(
+    simulate: Simulate = False, account: AccountFile = None, as_json: Json = False
+) -> None:
+    """
+    Test the login: log in where needed, and ask whether the gateway honours the token.
+
+    A refused login is remembered, and this command alone tries it again at once.
+    """
+
+    async def check(session: Every8DSession) -> tuple[bool, Decimal]:
+        session.forget_refusal()
+        left = await session.credit()  # logs in, where there is no token
+        return await session.check_token(), left
+
+    with (
+        telling(as_json=as_json) as out,
+        gateway(out, simulate=simulate, account=account) as way,
+    ):
+        valid, left = way.ask(check)
+        words = "the token is good" if valid else "the gateway does not honour the token"
+        out.result({"valid": valid, "credit": left}, f"{words}; {points(left)} points left")
+        if not valid:
+            out.end(Exit.ACCESS)

@@ -1,0 +1,1 @@
+"""The command line, through child processes, real sockets and terminals."""
