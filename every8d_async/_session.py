@@ -51,7 +51,7 @@ Result = TypeVar("Result")
 
 _LOG = logging.getLogger("every8d_async")
 _UNAUTHORIZED = 401
-_SITE = "https://new.e8d.tw"
+SITE = "https://new.e8d.tw"
 
 GUARDS: list[Callable[[str], None]] = []
 """Asked before a request leaves for a site; the pytest plugin refuses public ones here."""
@@ -136,7 +136,7 @@ class Every8DSession:
         uid: str,
         password: str,
         *,
-        site: str = _SITE,
+        site: str = SITE,
         auth: Literal["token", "password"] = "token",
         token_lifetime: timedelta = timedelta(hours=8),
         token_store: TokenStore | None = None,
