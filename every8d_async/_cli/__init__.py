@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from every8d_async._cli import account, demo
+from every8d_async._cli import account, demo, doctor
 from every8d_async._cli._exits import MEANINGS
 from every8d_async._cli._options import ACCOUNT, TRY
 
@@ -49,6 +49,7 @@ token = typer.Typer(no_args_is_help=True, help="The token that a login gives.")
 app.command(rich_help_panel=ACCOUNT)(account.credit)
 app.add_typer(token, name="token", rich_help_panel=ACCOUNT)
 token.command("check")(account.check_token)
+app.command(rich_help_panel=ACCOUNT)(doctor.doctor)
 app.command("demo", rich_help_panel=TRY)(demo.show)
 
 

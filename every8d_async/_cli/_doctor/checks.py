@@ -5,7 +5,7 @@ The order is that in which things can go wrong. A failed check makes those after
 """
 
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -22,6 +22,7 @@ from every8d_async._options import Timeout
 from every8d_async._requests import utc_now
 from every8d_async._wire import WireFailure, WireReply
 
+CHECKS = ("reach", "TLS", "clock", "login", "credit", "firewall")
 PATIENCE = Timeout(total=30, connect=10, read=20, write=10)
 
 _PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
@@ -79,17 +80,13 @@ class Examination:
 
     async def run(self) -> None:
         """Check one after the other, and tell of each."""
-        steps: list[tuple[str, Callable[[], Awaitable[Row]]]] = [
-            ("reach", self._reach),
-            ("TLS", self._tls),
-            ("clock", self._check_clock),
-            ("login", self._login),
-            ("credit", self._credit),
-            ("firewall", self._firewall),
-        ]
+        checks = (
+            *(self._reach, self._tls, self._check_clock),
+            *(self._login, self._credit, self._firewall),
+        )
         failed = ""
         try:
-            for name, check in steps:
+            for name, check in zip(CHECKS, checks, strict=True):
                 row = not_asked(name, failed) if failed else await check()
                 failed = failed or (name if row.state is State.FAILED else "")
                 self.rows.append(row)

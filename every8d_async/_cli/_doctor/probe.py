@@ -369,9 +369,9 @@ class Probe:
         facts = {"rows": rows, "total": total}
         if 0 < rows < total:
             return Row(name, State.ANSWERED, f"{rows} of the batch's {total}", facts=facts)
-        said = f"all {total} rows of the batch came on one page: {rows} or more fit"
+        said = f"the batch's {total} came on one page, which may hold more"
         if rows != total or not rows:
-            said = f"{rows} rows came, of {total}"
+            said = f"{rows} came, of {total}"
         return Row(name, State.INCONCLUSIVE, said, advice, facts)
 
     # --- connections ---
