@@ -12,9 +12,9 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from every8d_async._cli import account, demo, doctor
+from every8d_async._cli import account, batches, campaign, demo, doctor, send, simulate
 from every8d_async._cli._exits import MEANINGS
-from every8d_async._cli._options import ACCOUNT, TRY
+from every8d_async._cli._options import ACCOUNT, CAMPAIGN, FOLLOW, SEND, TRY
 
 _EXAMPLES = """\
  Three ways to begin:
@@ -44,13 +44,37 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Send SMS and MMS through EVERY8D, and see what became of them.",
 )
+campaigns = typer.Typer(
+    no_args_is_help=True,
+    help="Bulk that survives a crash: plan, run, run again after an interruption.",
+)
 token = typer.Typer(no_args_is_help=True, help="The token that a login gives.")
 
+app.command(rich_help_panel=SEND)(send.send)
+app.command(rich_help_panel=SEND)(send.mms)
+app.command(rich_help_panel=SEND)(send.estimate)
+app.command(rich_help_panel=FOLLOW)(batches.reports)
+app.command(rich_help_panel=FOLLOW)(batches.watch)
+app.command(rich_help_panel=FOLLOW)(batches.replies)
+app.command(rich_help_panel=FOLLOW)(batches.cancel)
+app.add_typer(campaigns, name="campaign", rich_help_panel=CAMPAIGN)
+campaigns.command()(campaign.plan)
+campaigns.command()(campaign.run)
+campaigns.command()(campaign.status)
+campaigns.command()(campaign.reconcile)
+campaigns.command()(campaign.resolve)
+campaigns.command()(campaign.export)
 app.command(rich_help_panel=ACCOUNT)(account.credit)
 app.add_typer(token, name="token", rich_help_panel=ACCOUNT)
 token.command("check")(account.check_token)
 app.command(rich_help_panel=ACCOUNT)(doctor.doctor)
 app.command("demo", rich_help_panel=TRY)(demo.show)
+app.command(
+    "simulate",
+    rich_help_panel=TRY,
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+)(simulate.simulate)
 
 
 @app.callback()

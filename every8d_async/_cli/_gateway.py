@@ -1,54 +1,66 @@
 """The way to the gateway for one command: the account's, or a simulated one."""
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime, timedelta
+from decimal import Decimal
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
+from attrs import evolve, frozen
 
-from every8d_async import Every8DSession, FileTokenStore
+from every8d_async import TAIPEI, Attachment, Every8DSession, FileTokenStore, OutcomeUnknown
 from every8d_async._cli._account import Login, find_login, folder
 from every8d_async._cli._exits import Exit, Failure
 from every8d_async._cli._interrupt import Interrupt
 from every8d_async._cli._output import Output
 
+if TYPE_CHECKING:
+    from every8d_async.simulator import Simulator
+
 Result = TypeVar("Result")
-Prepare = Callable[["Every8DSession"], Awaitable[None]]
 
 STOPPING = "Stopping: waiting for what is in flight. Ctrl-C again cuts it, and leaves it unknown."
 
+_DEMO = Login("demo", "demo")
+_POINTS = Decimal(1_000_000)
+_DELIVERY = timedelta(seconds=2)
+_SLOW = timedelta(seconds=0.5)
+_GIF = (
+    b"GIF89a\x01\x00\x01\x00\x80\x00\x00\xff\xff\xff\x00\x00\x00,"
+    b"\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
+)
+
 
 class Gateway:
-    """
-    Makes sessions, one an event loop.
+    """Makes sessions for one account, one an event loop, and runs what needs one."""
 
-    Attributes:
-        simulated: Whether it is only a simulator, in this process.
-    """
-
-    def __init__(self, login: Login, out: Output, *, simulated: bool) -> None:
-        self.simulated = simulated
+    def __init__(self, login: Login, out: Output, *, keep_token: bool) -> None:
         self._login = login
         self._out = out
+        self._keep_token = keep_token
 
     def session(self) -> Every8DSession:
         """Make a session; it does no IO yet."""
         login = self._login
-        store = None if self.simulated else _token_store()
-        if login.site is None:
-            return Every8DSession(login.uid, login.password, token_store=store, proxy=login.proxy)
+        options: dict[str, Any] = {} if login.site is None else {"site": login.site}
+        store = _token_store() if self._keep_token else None
         return Every8DSession(
-            login.uid, login.password, site=login.site, token_store=store, proxy=login.proxy
+            login.uid, login.password, token_store=store, proxy=login.proxy, **options
         )
 
-    def ask(self, query: Callable[[Every8DSession], Awaitable[Result]]) -> Result:
+    def ask(
+        self,
+        query: Callable[[Every8DSession], Awaitable[Result]],
+        interrupted: str = "interrupted; nothing was changed.",
+    ) -> Result:
         """
         Run what only asks; Ctrl-C ends it at once.
 
         Raises:
-            Failure: It was interrupted.
+            Failure: It was interrupted; it says so in these words.
         """
 
         async def run() -> Result:
@@ -57,7 +69,7 @@ class Gateway:
                 async with self.session() as session:
                     with interrupt.stops():
                         return await query(session)
-            raise Failure(Exit.INTERRUPTED, "interrupted; nothing was changed.")
+            raise Failure(Exit.INTERRUPTED, interrupted)
 
         return anyio.run(run)
 
@@ -73,27 +85,96 @@ class Gateway:
         return anyio.run(run)
 
 
+@frozen
+class Example:
+    """
+    A batch that a simulated gateway has from the start, so that there is something to ask about.
+
+    Attributes:
+        batch_id: Its id: whatever was asked for.
+        mms: It is one of MMS.
+        booked: It is for tomorrow.
+        under_way: It becomes final while one looks.
+    """
+
+    batch_id: str
+    mms: bool = False
+    booked: bool = False
+    under_way: bool = False
+
+
 @contextmanager
-def gateway(out: Output, *, simulate: bool, account: Path | None) -> Iterator[Gateway]:
+def gateway(
+    out: Output,
+    *,
+    simulate: bool,
+    account: Path | None,
+    example: Example | None = None,
+    offline: bool = False,
+    slow: bool = False,
+) -> Generator[Gateway]:
     """
     Open the way to the gateway for one command.
+
+    Args:
+        out: Says that it is only simulated.
+        simulate: Serve a simulator, on a free port of this machine.
+        account: The file that was named for the account.
+        example: What a simulated gateway has from the start.
+        offline: The gateway is not called; only whose account it is matters.
+        slow: Let a simulated gateway take its time, so that one can interrupt.
 
     Raises:
         Failure: There is no account, or no simulator; nothing was sent.
     """
     with ExitStack() as stack:
-        login = stack.enter_context(_simulated(out)) if simulate else find_login(account)
-        yield Gateway(login, out, simulated=simulate)
+        if not simulate:
+            login = find_login(account)
+        elif offline:
+            login = _DEMO
+        else:
+            login = stack.enter_context(_simulated(out, example, slow=slow))
+        yield Gateway(login, out, keep_token=not simulate)
 
 
 @contextmanager
-def _simulated(out: Output) -> Iterator[Login]:
+def _simulated(out: Output, example: Example | None, *, slow: bool) -> Generator[Login]:
     need_simulator()
-    from every8d_async.simulator import Simulator
+    from every8d_async.simulator import Account, Delay, Simulator
 
-    with Simulator().serve() as url:
-        out.note("Simulated: no account, no cost, nothing is sent.")
-        yield Login("demo", "demo", url)
+    account = Account(uid=_DEMO.uid, password=_DEMO.password, credit=_POINTS)
+    options: dict[str, Any] = {} if example is None else {"new_id": lambda: example.batch_id}
+    simulator = Simulator(accounts=[account], delivery_delay=_DELIVERY, **options)
+    if slow:
+        simulator.faults.add("*", Delay(_SLOW), rate=1.0)
+    with simulator.serve() as url:
+        out.note("Simulated: no account, no cost, and no phone gets anything.")
+        if example is not None:
+            _play(simulator, url, example)
+        yield evolve(_DEMO, site=url)
+
+
+def _play(simulator: "Simulator", url: str, example: Example) -> None:
+    """Let three people get a batch: one reads it, one answers, one has a number out of use."""
+    people = ["0900000001", "0900000002", "0900000003"]
+    at = datetime.now(TAIPEI) + timedelta(days=1) if example.booked else None
+
+    async def send() -> None:
+        async with Every8DSession(_DEMO.uid, _DEMO.password, site=url) as session:
+            # An id of another form than the gateway's own is no sound receipt; the batch is there.
+            with suppress(OutcomeUnknown):
+                if example.mms:
+                    picture = Attachment(_GIF, "gif")
+                    await session.mms.send("Hello", people, picture, subject="Hello", send_at=at)
+                else:
+                    await session.sms.send("Hello", people, send_at=at)
+
+    anyio.run(send)
+    simulator.fail(people[2], 103)
+    if not example.mms:
+        simulator.add_reply(example.batch_id, people[1], "好")
+    if not example.under_way:
+        simulator.deliver_all()
 
 
 def need_simulator() -> None:

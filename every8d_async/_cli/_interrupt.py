@@ -2,7 +2,7 @@
 
 import signal
 from asyncio import get_running_loop
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import anyio
@@ -32,7 +32,7 @@ class Interrupt:
         return self._heard > 0
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
+    def listening(self) -> Generator[None]:
         """Take the signals over while the block runs, in the event loop."""
         loop = get_running_loop()
 
@@ -47,19 +47,19 @@ class Interrupt:
                 signal.signal(number, handler)
 
     @contextmanager
-    def stops(self) -> Iterator[anyio.CancelScope]:
+    def stops(self) -> Generator[anyio.CancelScope]:
         """Give a scope that the first signal cancels."""
         with self._scope(1) as scope:
             yield scope
 
     @contextmanager
-    def cuts(self) -> Iterator[anyio.CancelScope]:
+    def cuts(self) -> Generator[anyio.CancelScope]:
         """Give a scope that the second signal cancels."""
         with self._scope(2) as scope:
             yield scope
 
     @contextmanager
-    def _scope(self, after: int) -> Iterator[anyio.CancelScope]:
+    def _scope(self, after: int) -> Generator[anyio.CancelScope]:
         with anyio.CancelScope() as scope:
             entry = after, scope
             self._scopes.append(entry)

@@ -7,7 +7,7 @@ import re
 import sqlite3
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
@@ -37,18 +37,34 @@ class Output:
     def __init__(self, *, as_json: bool) -> None:
         self.json = as_json
         self.code = Exit.DONE
+        self._bar: Callable[[str], None] | None = None
 
     def note(self, words: str) -> None:
         """Say something beside the results, on stderr."""
-        _write(sys.stderr, words)
+        self._say(sys.stderr, words)
 
     def result(self, plain: Mapping[str, object], words: str = "") -> None:
         """Give a result, on stdout: the object for programs, or the words for people."""
         if self.json:
             text = json.dumps(plain, ensure_ascii=not _is_unicode(sys.stdout), default=_plain)
-            _write(sys.stdout, text)
+            self._say(sys.stdout, text)
         elif words:
-            _write(sys.stdout, words)
+            self._say(sys.stdout, words)
+
+    @contextmanager
+    def above(self, bar: Callable[[str], None]) -> Generator[None]:
+        """Hand lines to a bar that moves at the foot of the terminal, while the block runs."""
+        self._bar = bar
+        try:
+            yield
+        finally:
+            self._bar = None
+
+    def _say(self, stream: TextIO, text: str) -> None:
+        if self._bar is not None and stream.isatty():
+            self._bar(text)
+        else:
+            _write(stream, text)
 
     def end(self, code: Exit) -> None:
         """Say with what code to end, unless something worse was said before."""
@@ -56,7 +72,7 @@ class Output:
 
 
 @contextmanager
-def telling(*, as_json: bool) -> Iterator[Output]:
+def telling(*, as_json: bool) -> Generator[Output]:
     """
     Give a command its output; whatever ends the command is one sentence and an exit code.
 
@@ -121,6 +137,11 @@ def visible(text: str) -> str:
 def points(value: Decimal) -> str:
     """Write points for people."""
     return f"{value:,}"
+
+
+def several(count: int, what: str = "message") -> str:
+    """Write a count of things for people."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _write(stream: TextIO, text: str) -> None:

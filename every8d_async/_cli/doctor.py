@@ -1,9 +1,9 @@
 """`every8d doctor`: what is wrong between here and the gateway, in words."""
 
+import sys
 import textwrap
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import ExitStack
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Generator, Iterable
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +17,7 @@ from every8d_async._cli._doctor.checks import CHECKS, PATIENCE, Examination, not
 from every8d_async._cli._doctor.probe import IDLE, LOGINS, MESSAGES, WAITS, Plan, Probe
 from every8d_async._cli._doctor.rows import Row, State, Target
 from every8d_async._cli._exits import Exit, Failure, weightiest
-from every8d_async._cli._gateway import _simulated
+from every8d_async._cli._gateway import need_simulator
 from every8d_async._cli._interrupt import Interrupt
 from every8d_async._cli._options import AccountFile, Json, Simulate
 from every8d_async._cli._output import Output, points, telling, visible
@@ -37,7 +37,7 @@ def doctor(
         str | None,
         typer.Option(
             "--live-probe",
-            metavar="MOBILE",
+            metavar="NUMBER",
             help="Send two messages there, and find out what nobody knows of the gateway. Tells "
             "the cost and asks first.",
         ),
@@ -82,25 +82,34 @@ def doctor(
         elif report_file is not None:
             raise Failure(Exit.MEND, "--report is for the live probe: add --live-probe MOBILE.")
         simulated = stack.enter_context(_simulated(out)) if simulate else None
-        visit = _Visit(out)
-        target = visit.configure(simulated, account)
-        token = visit.examine(target) if target is not None else None
-        if plan is not None and target is not None:
-            visit.probe(target, plan, token, report_file, yes=yes)
-        visit.end()
+        visit = _Visit(out, plan, report_file or report.default_file())
+        steps: tuple[Callable[[], None], ...] = (
+            lambda: visit.configure(simulated, account),
+            visit.examine,
+            lambda: visit.consent(yes=yes),
+            visit.probe,
+            visit.end,
+        )
+        for step in steps:
+            step()
 
 
 class _Visit:
-    """One run of the command: its rows, and what they come to."""
+    """One run of the command: its steps, each of which leaves out what an earlier one forbids."""
 
-    def __init__(self, out: Output) -> None:
+    def __init__(self, out: Output, plan: Plan | None, file: Path) -> None:
         self._out = out
+        self._plan = plan
+        self._file = file
+        self._target: Target | None = None
+        self._examination: Examination | None = None
+        self._probe: Probe | None = None
+        self._token = ""
+        self._whole = True
         self._checks: list[Row] = []
-        self._probe: list[Row] = []
         self._codes = [Exit.DONE]
-        self._report: Path | None = None
 
-    def configure(self, simulated: Login | None, account: Path | None) -> Target | None:
+    def configure(self, simulated: Login | None, account: Path | None) -> None:
         """Find the account, and see that it can be used; without one, nothing more is asked."""
         try:
             target = _target(simulated or find_login(account))
@@ -112,47 +121,56 @@ class _Visit:
             way = ", through a proxy" if target.proxy else ""
             said = f"uid and password are there; the site is {target.site}{way}"
             self._check(Row("configuration", State.OK, said))
-            return target
+            self._target = target
+            return
         self._check(Row("configuration", State.FAILED, said), code)
         for name in CHECKS:
             self._check(not_asked(name, "configuration"))
-        return None
 
-    def examine(self, target: Target) -> str | None:
-        """Run the checks; give the token of the login if all of them let a probe go on."""
-        examination = Examination(target, self._check)
-        if not _run(examination.run):
+    def examine(self) -> None:
+        """Run the checks."""
+        if self._target is not None:
+            self._examination = Examination(self._target, self._check)
+            self._whole = _run(self._examination.run)
+
+    def consent(self, *, yes: bool) -> None:
+        """
+        Tell what the live probe costs, and ask.
+
+        Raises:
+            Failure: Somebody said no, stopped the checks, or can't be asked; nothing was sent.
+        """
+        if not self._whole:
             raise Failure(Exit.INTERRUPTED, "interrupted; nothing was sent.")
-        failed = any(row.state is State.FAILED for row in examination.rows)
-        return None if failed else examination.token
-
-    def probe(
-        self, target: Target, plan: Plan, token: str | None, file: Path | None, *, yes: bool
-    ) -> None:
-        """Tell the cost, ask, probe, and write the report, also where it is stopped half-way."""
-        if token is None:
+        if self._plan is None or self._target is None or self._examination is None:
+            return
+        failed = any(row.state is State.FAILED for row in self._checks)
+        if failed or self._examination.token is None:
             self._out.note("The live probe waits until the checks are well: nothing was sent.")
             return
-        self._out.note(textwrap.fill(_price(plan), _WIDTH))
+        self._out.note(textwrap.fill(_price(self._plan), _WIDTH))
+        if not yes and not sys.stdin.isatty():
+            raise Failure(Exit.MEND, "nobody can be asked here: add --yes. Nothing was sent.")
         if not yes and not typer.confirm("Go on?", err=True):
-            raise Failure(Exit.INTERRUPTED, "no probe: nothing was sent.")
-        self._report = file or report.default_file(datetime.now())  # noqa: DTZ005 - local time
-        probe = Probe(target, plan, self._tell, PATIENCE)
-        with report.create(self._report) as opened:
-            try:
-                whole = _run(lambda: probe.run(token))
-            finally:
-                self._probe = probe.rows
-                as_json = self._report.suffix.lower() == ".json"
-                report.write(opened, self._probe, target.site, as_json=as_json)
-        self._tell(self._probe[-1])
-        self._out.note(f"The report is in {self._report}.")
-        self._codes += [] if whole else [Exit.INTERRUPTED]
-        self._codes += [Exit.UNKNOWN] if probe.unknown else []
-        self._codes += [Exit.LATER for row in self._probe if row.state is State.FAILED]
+            raise Failure(Exit.INTERRUPTED, "you said no; nothing was sent.")
+        self._token = self._examination.token
+        self._probe = Probe(self._target, self._plan, self._tell, PATIENCE)
+
+    def probe(self) -> None:
+        """Probe where somebody said yes, and write the report."""
+        if self._probe is not None and self._target is not None:
+            with self._reporting(self._probe, self._target.site) as probe:
+                self._whole = _run(lambda: probe.run(self._token))
 
     def end(self) -> None:
         """Give all as data, and the exit code."""
+        rows = [] if self._probe is None else self._probe.rows
+        if self._probe is not None:
+            self._tell(rows[-1])
+            self._out.note(f"The report is in {self._file}.")
+            self._codes += [] if self._whole else [Exit.INTERRUPTED]
+            self._codes += [Exit.UNKNOWN] if self._probe.unknown else []
+            self._codes += [Exit.LATER for row in rows if row.state is State.FAILED]
         code = weightiest(*self._codes)
         if self._out.json:
             self._out.result(
@@ -160,11 +178,21 @@ class _Visit:
                     "well": code is Exit.DONE,
                     "exit_code": code,
                     "checks": [row.data for row in self._checks],
-                    "probe": [row.data for row in self._probe],
-                    "report": None if self._report is None else str(self._report),
+                    "probe": [row.data for row in rows],
+                    "report": None if self._probe is None else str(self._file),
                 }
             )
         self._out.end(code)
+
+    @contextmanager
+    def _reporting(self, probe: Probe, site: str) -> Generator[Probe]:
+        """Open the report before anything is paid for, and write it also where all is cut short."""
+        with report.create(self._file) as opened:
+            try:
+                yield probe
+            finally:
+                as_json = self._file.suffix.lower() == ".json"
+                report.write(opened, probe.rows, site, as_json=as_json)
 
     def _check(self, row: Row, code: Exit | None = None) -> None:
         self._checks.append(row)
@@ -175,6 +203,16 @@ class _Visit:
     def _tell(self, row: Row) -> None:
         if not self._out.json:
             self._out.result({}, "\n".join(_lines(row)))
+
+
+@contextmanager
+def _simulated(out: Output) -> Generator[Login]:
+    need_simulator()
+    from every8d_async.simulator import Simulator
+
+    with Simulator().serve() as url:
+        out.note("Simulated: no account, no cost, nothing is sent.")
+        yield Login("demo", "demo", url)
 
 
 def _target(login: Login) -> Target:

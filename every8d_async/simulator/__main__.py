@@ -17,9 +17,12 @@ if TYPE_CHECKING:
 _STEP = 0.5  # seconds
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+_NAME = "python -m every8d_async.simulator"
+
+
+def main(argv: Sequence[str] | None = None, *, prog: str = _NAME) -> int:
     """Serve until Ctrl-C or SIGTERM; give the exit status."""
-    options = _parser().parse_args(argv)
+    options = _parser(prog).parse_args(argv)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stop.set())
@@ -70,9 +73,9 @@ def _simulator(options: argparse.Namespace) -> Simulator:
     return simulator
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m every8d_async.simulator",
+        prog=prog,
         description="A stand-in for the EVERY8D gateway: nothing is sent, nothing is charged.",
     )
     add = parser.add_argument

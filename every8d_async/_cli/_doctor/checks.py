@@ -150,11 +150,9 @@ class Examination:
         trouble = self._line.trouble or Trouble("time", 0, failure.cause)
         if trouble.kind == "proxy":
             return _proxy_failed(trouble.code)
-        https, proxy = self._target.site.startswith("https:"), self._target.proxy
-        if trouble.kind == "certificate" or (https and not failure.left and not proxy):
-            self._tls_failed = _tls_failed(trouble)
-            return None
-        if trouble.kind == "tls":
+        # Straight to the site, only TLS stands between a connection and a request.
+        handshake = self._target.site.startswith("https:") and not self._target.proxy
+        if trouble.kind in ("certificate", "tls") or (handshake and not failure.left):
             self._tls_failed = _tls_failed(trouble)
             return None
         end = "in time" if trouble.kind == "time" else f"({trouble.detail})"

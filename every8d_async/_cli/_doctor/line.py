@@ -30,6 +30,7 @@ Result = TypeVar("Result")
 _ONCE = RetryPolicy(attempts=1)
 _KEEPALIVE = 5.0  # seconds, as a session has it
 _OK = 200
+_WAITS = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 @frozen
@@ -195,8 +196,9 @@ def trouble_of(error: BaseException) -> Trouble:
     for one in chain:
         if isinstance(one, ssl.SSLCertVerificationError):
             return Trouble("certificate", one.verify_code, one.verify_message)
-        if isinstance(one, ssl.SSLError):
-            return Trouble("tls", 0, one.reason or type(one).__name__)
+        # What only waits for more is underneath a timeout in the middle of a handshake.
+        if isinstance(one, ssl.SSLError) and not isinstance(one, _WAITS):
+            return Trouble("tls", 0, getattr(one, "reason", None) or type(one).__name__)
         if isinstance(one, socket.gaierror):
             return Trouble("connection", 0, "the name is not known")
     if "ProxyError" in names:

@@ -278,13 +278,14 @@ class Probe:
         answer = await self._line.ask(one.endpoint, one.message, self._account)
         one.at = anyio.current_time()
         receipt: Receipt | FilteredReceipt | None = answer.result
-        if answer.error is not None:
+        if receipt is None:
             one.trouble = told(one.endpoint, answer)
-            one.outcome = "unknown" if answer.error.sent is None else "not sent"
-        elif receipt is not None:
-            one.batch_id, one.cost = receipt.batch_id, receipt.cost
-            one.outcome = "accepted" if receipt.sent else "not sent"
-            one.trouble = "" if receipt.sent else "the receipt says that nobody was sent to"
+            certain = answer.error is not None and answer.error.sent is False
+            one.outcome = "not sent" if certain else "unknown"
+            return
+        one.batch_id, one.cost = receipt.batch_id, receipt.cost
+        one.outcome = "accepted" if receipt.sent else "not sent"
+        one.trouble = "" if receipt.sent else "the receipt says that nobody was sent to"
 
     async def _watch_filter(self) -> None:
         """Ask the filter until it knows of all that went out, or the waits are over."""
@@ -441,6 +442,6 @@ def spelling(body: bytes) -> str:
 
 def _masked(number: str) -> str:
     """Keep how a number begins and is written, and hide which it is."""
-    start = re.match(r"\+?886-?0?9|0?9(?=[0-9]{8}\b)|\+?", number)
+    start = re.match(r"\+?886[ -]?0?9|0?9(?=[0-9]{8}\b)|\+?", number)
     kept = start[0] if start else ""
     return kept + re.sub("[0-9]", "#", re.sub(r"[^0-9+ ()-]", "?", number[len(kept) :]))

@@ -15,9 +15,9 @@ from every8d_async._version import __version__
 _OWNER_ALONE = 0o600
 
 
-def default_file(now: datetime) -> Path:
+def default_file() -> Path:
     """Name a report where nobody has."""
-    return Path(f"every8d-probe-{now:%Y%m%d-%H%M%S}.md")
+    return Path(f"every8d-probe-{datetime.now(UTC):%Y%m%d-%H%M%S}.md")
 
 
 def create(file: Path) -> TextIO:
