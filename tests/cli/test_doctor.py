@@ -178,7 +178,7 @@ def test_a_proxy_is_named(
     ("operation", "fault", "code", "failed"),
     [
         ("ConnectionHandler/2", FirewallPage(), 5, "firewall"),
-        ("ConnectionHandler/2", HttpStatus(503), 4, "firewall"),
+        ("ConnectionHandler/1", HttpStatus(503), 4, "firewall"),
         ("ConnectionHandler/2", HttpStatus(429), 4, "firewall"),
         ("ConnectionHandler/2", Reset(), 4, "reach"),
         ("ConnectionHandler/1", Refuse(-99), 5, "login"),

@@ -390,30 +390,33 @@ def test_a_refused_credit(simulator: Simulator, site: str, code: int, words: str
 # --- who answers ---
 
 
+STRANGERS: list[tuple[Fault, str, str]] = [
+    (FirewallPage(), "HTTP 403 came in place", "allow the public address"),
+    (
+        HttpStatus(403, {"Server": "a wall\x01" + "x" * 99}),
+        f"HTTP 403 of a server that calls itself 'a wall{'x' * 54}'",
+        "allow the public address",
+    ),
+    (HttpStatus(404), "no EVERY8D service", "host and prefix"),
+    (HttpStatus(302), "sends callers elsewhere", "scheme, host"),
+    (HttpStatus(429), "too many requests", "wait a minute"),
+    (Garbage(), "an HTML page came in place", "browser"),
+]
+DOUBTFUL: list[tuple[Fault, str, str]] = [
+    (HttpStatus(401), "HTTP 401 came in place", "allow the public address"),
+    (HttpStatus(503), "can't answer now", "later"),
+    (HttpStatus(200, body=b"what?"), "something else came in place", "browser"),
+]
+each_stranger = pytest.mark.parametrize(("fault", "words", "step"), STRANGERS + DOUBTFUL)
+
+
+@each_stranger
 @pytest.mark.parametrize(
-    ("fault", "words", "step"),
+    ("operation", "times", "unasked"),
     [
-        (FirewallPage(), "HTTP 403 came in place", "allow the public address"),
-        (HttpStatus(401), "HTTP 401 came in place", "allow the public address"),
-        (
-            HttpStatus(403, {"Server": "a wall\x01" + "x" * 99}),
-            f"HTTP 403 of a server that calls itself 'a wall{'x' * 54}'",
-            "allow the public address",
-        ),
-        (HttpStatus(404), "no EVERY8D service", "host and prefix"),
-        (HttpStatus(302), "sends callers elsewhere", "scheme, host"),
-        (HttpStatus(429), "too many requests", "wait a minute"),
-        (HttpStatus(503), "can't answer now", "later"),
-        (Garbage(), "an HTML page came in place", "browser"),
-        (HttpStatus(200, body=b"what?"), "something else came in place", "browser"),
-    ],
-)
-@pytest.mark.parametrize(
-    ("operation", "unasked"),
-    [
-        ("ConnectionHandler/2", {"login", "credit"}),
-        ("ConnectionHandler/1", {"login", "credit"}),
-        ("GetCredit", {"credit"}),
+        ("ConnectionHandler", 2, {"login", "credit"}),
+        ("ConnectionHandler/1", 1, {"login", "credit"}),
+        ("GetCredit", 1, {"credit"}),
     ],
 )
 def test_who_answers_in_the_gateways_place(
@@ -423,16 +426,39 @@ def test_who_answers_in_the_gateways_place(
     words: str,
     step: str,
     operation: str,
+    times: int,
     unasked: set[str],
 ) -> None:
     """Whoever answers in the gateway's place is told last, whenever it began to."""
-    simulator.faults.add(operation, fault)
+    simulator.faults.add(operation, fault, times=times)
     rows = examine(site)
     assert rows["firewall"].state is State.FAILED
     assert words in rows["firewall"].said
     assert step in rows["firewall"].next
     assert unasked <= {name for name, row in rows.items() if row.state is State.NOT_ASKED}
-    assert simulator.logins <= 1
+
+
+@pytest.mark.parametrize(("fault", "words", "step"), STRANGERS)
+def test_no_password_for_a_stranger(
+    simulator: Simulator, site: str, fault: Fault, words: str, step: str
+) -> None:
+    """Where somebody else surely answers, nobody logs in."""
+    simulator.faults.add("ConnectionHandler/2", fault)
+    assert words in examine(site)["firewall"].said
+    assert len(simulator.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "fault", [*(fault for fault, _, _ in DOUBTFUL), *map(Refuse, (-99, -300, -999))]
+)
+def test_what_a_missing_token_gets_is_no_verdict(
+    simulator: Simulator, site: str, fault: Fault
+) -> None:
+    """Nobody knows what the gateway says to a missing token, so the login decides."""
+    simulator.faults.add("ConnectionHandler/2", fault)
+    rows = examine(site)
+    assert rows["login"].state is State.OK
+    assert rows["firewall"].state is State.OK
 
 
 # --- the line ---
@@ -455,7 +481,8 @@ def test_a_refused_login_is_answered_here(simulator: Simulator, site: str) -> No
 def test_a_fresh_line() -> None:
     """A line that has connected nowhere knows of nothing."""
     fresh = Line(Target("demo", "demo", "http://localhost"), checks.PATIENCE)
-    assert (fresh.trouble, fresh.tls, fresh.is_dropped, fresh.connections) == (None, "", True, 0)
+    assert (fresh.trouble, fresh.tls, fresh.is_dropped) == (None, "", True)
+    assert fresh.connection is None
 
 
 class ProxyError(Exception):

@@ -27,7 +27,8 @@ PATIENCE = Timeout(total=30, connect=10, read=20, write=10)
 
 _PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 _MOST_SKEW = 60.0  # seconds: a `send_at` that far off is noticed
-_OK, _REDIRECTS, _BLOCKED, _TOO_MANY, _FAULTS = 200, range(300, 400), (401, 403), 429, 500
+_OK, _REDIRECTS, _UNAUTHORIZED, _FORBIDDEN = 200, range(300, 400), 401, 403
+_TOO_MANY, _FAULTS = 429, 500
 _LONGEST = 60  # characters of what a server calls itself
 
 # By OpenSSL's number of what is wrong with a certificate.
@@ -195,8 +196,8 @@ class Examination:
 
     async def _login(self) -> Row:
         assert self._knock is not None  # noqa: S101 - else the reach has failed
-        self._stranger = stranger(self._knock)
-        if self._stranger is not None:
+        if is_surely_strange(self._knock):
+            self._stranger = stranger(self._knock)
             return _behind("login")
         account = Credentials(self._target.uid, self._target.password)
         answer = await self._line.ask(LOGIN, account, TokenMode.NONE)
@@ -238,7 +239,7 @@ def stranger(answer: Answer[Any]) -> Row | None:
     if isinstance(reply, WireFailure):
         return None
     status = reply.status
-    if status in _BLOCKED:
+    if status in (_UNAUTHORIZED, _FORBIDDEN):
         said = f"HTTP {status}{_signed(reply)} came in place of the gateway's reply"
         step = "ask EVERY8D to allow the public address of this machine"
     elif status == _TOO_MANY:
@@ -258,6 +259,19 @@ def stranger(answer: Answer[Any]) -> Row | None:
     else:
         return None
     return Row("firewall", State.FAILED, said, step, {"http_status": status})
+
+
+def is_surely_strange(knock: Answer[Any]) -> bool:
+    """
+    Tell whether a request without a token was surely answered by somebody else.
+
+    Nobody knows what the gateway says to a missing token: a 401, a fault or an odd form may be its
+    own, and the login will tell.
+    """
+    reply = knock.reply
+    if isinstance(reply, WireFailure) or reply.status == _UNAUTHORIZED or reply.status >= _FAULTS:
+        return False
+    return stranger(knock) is not None and (reply.status != _OK or _is_html(reply))
 
 
 def date_of(reply: WireReply | WireFailure) -> datetime | None:

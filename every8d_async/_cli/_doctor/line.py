@@ -15,7 +15,7 @@ import anyio
 from attrs import frozen
 
 from every8d_async._cli._doctor.rows import Target
-from every8d_async._endpoints import Endpoint
+from every8d_async._endpoints import Credentials, Endpoint
 from every8d_async._errors import AuthenticationFailed, Every8DError
 from every8d_async._flow import Auth, Send, call
 from every8d_async._options import RetryPolicy, Timeout
@@ -119,8 +119,9 @@ class Line:
             return Answer(_certain(reply), done.value, None)
         except Every8DError as error:
             failed = Answer[Result](_certain(reply), None, error)
-            # A token's call is refused for the token; only uid and password can lock the account.
-            if isinstance(error, AuthenticationFailed) and not isinstance(auth, str):
+            # Who shows no password can't be refused for it: a token may be dead, or missing.
+            shown = isinstance(auth, Credentials) or isinstance(args, Credentials)
+            if shown and isinstance(error, AuthenticationFailed):
                 self._refused = failed
             return failed
 
@@ -130,9 +131,9 @@ class Line:
         return self._taps[-1].trouble if self._taps else None
 
     @property
-    def connections(self) -> int:
-        """Count the connections so far."""
-        return len(self._taps)
+    def connection(self) -> object:
+        """Give what stands for the connection of the last reply; another one is another object."""
+        return self._taps[-1].stream if self._taps else None
 
     @property
     def tls(self) -> str:

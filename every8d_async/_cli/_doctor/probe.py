@@ -13,6 +13,7 @@ from secrets import token_hex
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 from attrs import define, field, frozen
 
 from every8d_async._cli._doctor.line import Answer, Line, code_of
@@ -216,13 +217,14 @@ class Probe:
         if dead["credit"].error is None:
             return Row(DEAD_GETS, State.ANSWERED, "a closed token goes on working", facts=facts)
         said = "; ".join(f"{name}: {what}" for name, what in gets.items())
-        blurred = [name for name, what in gets.items() if controls.get(name, what) == what]
-        if not blurred:
-            return Row(DEAD_GETS, State.ANSWERED, said, facts=facts)
-        said += f". Nothing is proved where a live token gets the same: {', '.join(blurred)}"
         if not live:
-            said = f"{said.partition('. ')[0]}. No live token was to be had to compare with"
-        return Row(DEAD_GETS, State.INCONCLUSIVE, said, facts=facts)
+            said += ". There was no live token to compare with"
+            return Row(DEAD_GETS, State.INCONCLUSIVE, said, facts=facts)
+        blurred = [name for name, what in gets.items() if controls[name] == what]
+        if blurred:
+            said += f". Nothing is proved where a live token gets the same: {', '.join(blurred)}"
+        state = State.INCONCLUSIVE if blurred else State.ANSWERED
+        return Row(DEAD_GETS, state, said, facts=facts)
 
     async def _harmless(self, token: str) -> dict[str, Answer[Any]]:
         """Ask what costs nothing under a token."""
@@ -262,9 +264,10 @@ class Probe:
             elif before.result.filtered:
                 self._problem = "the filter knows a text before it was sent"
         if not self._problem:
-            # Whoever stops the probe does not cut a send, which would leave it unknown.
-            with anyio.CancelScope(shield=True):
-                for one in self._both:
+            for one in self._both:
+                # Whoever stops the probe cuts no send, which would be unknown; and begins none.
+                await anyio.lowlevel.checkpoint()
+                with anyio.CancelScope(shield=True):
                     await self._send(one)
             await self._watch_filter()
         return self._remembered(PLAIN_SENDS, self._plain)
@@ -392,7 +395,7 @@ class Probe:
         first = await line.ask(CREDIT, None, self._account)
         if first.error is not None:
             return Row(IDLE_TIME, State.FAILED, f"the query failed: {told(CREDIT, first)}")
-        since = anyio.current_time()
+        since, connection = anyio.current_time(), line.connection
         while (idle := anyio.current_time() - since) < limit:
             if line.is_dropped:
                 return Row(
@@ -404,7 +407,7 @@ class Probe:
             await anyio.sleep(min(_LOOK, limit - idle))
         again = await line.ask(CREDIT, None, self._account)
         facts: dict[str, object] = {"watched_seconds": limit}
-        if isinstance(again.reply, WireFailure) or line.connections > 1:
+        if isinstance(again.reply, WireFailure) or line.connection is not connection:
             said = f"it was gone without a sign within {limit:g} s: {told(CREDIT, again)}"
             return Row(IDLE_TIME, State.ANSWERED, said, facts=facts | {"silent": True})
         said = f"longer than {limit:g} s: it answered after that"
