@@ -64,7 +64,9 @@ def doctor(
         float,
         typer.Option(min=0, help="The most seconds to watch an idle connection; 0 leaves it out."),
     ] = IDLE,
-    yes: Annotated[bool, typer.Option("--yes", help="Don't ask before the live probe.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Don't ask before the live probe.")
+    ] = False,
     simulate: Simulate = False,
     account: AccountFile = None,
     as_json: Json = False,
@@ -72,8 +74,9 @@ def doctor(
     """
     Check configuration, reach, TLS, clock, login, credit and firewall, in words.
 
-    It logs in once and sends nothing, unless --live-probe is given. A refused login is not tried
-    again: more than ten lock the account. Exit code 0 says that all is well.
+    It logs in once and sends nothing, unless --live-probe is given. A
+    refused login is not tried again: more than ten lock the account.
+    Exit code 0 says that all is well.
     """
     with telling(as_json=as_json) as out, ExitStack() as stack:
         plan = None

@@ -141,7 +141,7 @@ def test_a_token_that_can_not_be_closed() -> None:
 
 
 def test_a_token_that_has_ended_before() -> None:
-    """A token that somebody else's login or the time has ended can't be closed; the rest goes on."""
+    """A token that time or another login has ended can't be closed; the rest goes on."""
     simulator = Simulator()
 
     def answer(request: Request) -> bytes | None:
