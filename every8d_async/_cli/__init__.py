@@ -19,9 +19,12 @@ from every8d_async._cli._options import ACCOUNT, CAMPAIGN, FOLLOW, SEND, TRY
 _EXAMPLES = """\
  Three ways to begin:
 
-   every8d send --simulate "Hello" 0912345678        nothing is sent, nothing is charged
-   every8d credit                                    with EVERY8D_UID and EVERY8D_PASSWORD set
-   every8d send --csv people.csv --dry-run           checks every row, tells the cost
+   every8d send --simulate "Hello" 0912345678     no account, no cost, no SMS
+   every8d credit                                 with EVERY8D_UID and _PASSWORD
+   every8d send --csv people.csv --dry-run        checks all, tells the cost
+
+ An account is read from EVERY8D_UID, EVERY8D_PASSWORD and EVERY8D_SITE, or from
+ a file that only you can read; never from the command line.
 """
 
 _CODES = " Exit codes, by what to do next:\n\n" + "".join(

@@ -35,9 +35,15 @@ _GIF = (
 
 
 class Gateway:
-    """Makes sessions for one account, one an event loop, and runs what needs one."""
+    """
+    Makes sessions for one account, one an event loop, and runs what needs one.
 
-    def __init__(self, login: Login, out: Output, *, keep_token: bool) -> None:
+    Attributes:
+        flags: What the next command needs to go the same way, with a blank in front, or empty.
+    """
+
+    def __init__(self, login: Login, out: Output, *, keep_token: bool, flags: str) -> None:
+        self.flags = flags
         self._login = login
         self._out = out
         self._keep_token = keep_token
@@ -134,7 +140,9 @@ def gateway(
             login = _DEMO
         else:
             login = stack.enter_context(_simulated(out, example, slow=slow))
-        yield Gateway(login, out, keep_token=not simulate)
+        named = "" if account is None else f" --account {account}"
+        flags = " --simulate" if simulate else named
+        yield Gateway(login, out, keep_token=not simulate, flags=flags)
 
 
 @contextmanager

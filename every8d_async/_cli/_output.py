@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import re
-import sqlite3
 import sys
 import traceback
 from collections.abc import Callable, Generator, Mapping
@@ -89,17 +88,10 @@ def telling(*, as_json: bool) -> Generator[Output]:
         _fail(out, error, code_of(error), sentence_of(error))
     except (KeyboardInterrupt, typer.Abort) as error:
         _fail(out, error, Exit.INTERRUPTED, "interrupted.")
-    except BrokenPipeError:
-        raise  # whoever read us has enough: typer ends quietly
-    except (OSError, sqlite3.Error) as error:
-        _fail(out, error, Exit.FAILED, f"{type(error).__name__}: {error}.")
-    except typer.Exit:
-        raise
-    except Exception as error:
-        if os.environ.get(DEBUG):
-            raise
-        words = f"a fault of this program ({type(error).__name__}); {DEBUG}=1 shows where."
-        _fail(out, error, Exit.FAILED, words)
+    except (typer.Exit, BrokenPipeError):
+        raise  # whoever reads us may have enough: typer ends quietly
+    except Exception as error:  # noqa: BLE001 - of a bug, too, a person is told in a sentence
+        _fail(out, error, Exit.FAILED, _of_this_machine(error))
     if out.code:
         raise typer.Exit(out.code)
 
@@ -118,6 +110,14 @@ def _fail(out: Output, error: BaseException, code: Exit, sentence: str) -> None:
         )
     out.note(f"every8d: {sentence}")
     out.code = code
+
+
+def _of_this_machine(error: Exception) -> str:
+    name = type(error).__name__
+    # By its module, so that SQLite is loaded only where a campaign is.
+    if isinstance(error, OSError) or type(error).__module__ == "sqlite3":
+        return f"{name}: {error}."
+    return f"a fault of this program ({name}); {DEBUG}=1 shows where."
 
 
 def _quiet_logs() -> None:

@@ -108,7 +108,7 @@ def _bar(out: Output, total: int, done: int, words: Words) -> Generator[Report]:
     console = Console(stderr=True)
     columns = (TaskProgressColumn(), BarColumn(bar_width=None), TextColumn("{task.fields[said]}"))
     with Progress(*columns, console=console, expand=True, redirect_stdout=False) as shown:
-        task = shown.add_task("", total=total, completed=done, said="")
+        task = shown.add_task("", total=total, completed=done, said=f"{done:,}/{total:,}")
 
         def report(
             done: int, total: int | None = None, *, points: Decimal | None = None, unknown: int = 0

@@ -141,7 +141,7 @@ def plan(
         out.result(
             asdict(planned) | {"points": checked.points},
             f"{planned.planned:,} planned{before}; about {points(checked.points)} points for all. "
-            f"Nothing is sent yet.\nTo send: every8d campaign run {file}",
+            f"Nothing is sent yet.\nTo send: every8d campaign run{way.flags} {file}",
         )
         if checked.bad:
             out.end(Exit.REFUSED)
@@ -208,7 +208,11 @@ def _run(
                 codes.add(exit_of(outcome))
                 _tell_batch(out, outcome)
                 done = going.summary
-                report(before + progress_of(done), points=done.cost, unknown=done.unknown)
+                report(
+                    before + progress_of(done),
+                    points=stood.cost + done.cost,
+                    unknown=stood.unknown + done.unknown,
+                )
 
             with progress(out, stood.total, before) as report:
                 await drive(going, interrupt, take)
@@ -221,7 +225,7 @@ def _run(
         codes.add(Exit.INTERRUPTED if interrupted else Exit.LATER)
     if reason:
         out.note(f"Paused: {reason}.")
-    _tell_status(out, file, status, unknown, weightiest(*codes, code_of(status)))
+    _tell_status(out, way, file, status, unknown, weightiest(*codes, code_of(status)))
 
 
 def status(
@@ -232,7 +236,7 @@ def status(
         _must_exist(file)
         with gateway(out, simulate=simulate, account=account, offline=True) as way:
             stood, unknown = _ask(way, file, _look)
-        _tell_status(out, file, stood, unknown, code_of(stood))
+        _tell_status(out, way, file, stood, unknown, code_of(stood))
 
 
 def reconcile(
@@ -265,7 +269,7 @@ def reconcile(
                         return
                     raise Failure(
                         Exit.INTERRUPTED,
-                        f"interrupted; to go on: every8d campaign reconcile {file}",
+                        f"interrupted; to go on: every8d campaign reconcile{way.flags} {file}",
                     )
 
                 async with Campaign.open(file, session, sleep=sleep) as campaign:
@@ -276,7 +280,7 @@ def reconcile(
                     return await _look(campaign)
 
             stood, unknown = way.send(work)
-        _tell_status(out, file, stood, unknown, code_of(stood))
+        _tell_status(out, way, file, stood, unknown, code_of(stood))
 
 
 def resolve(
@@ -463,7 +467,12 @@ def _plain(batch: "Batch") -> dict[str, object]:
 
 
 def _tell_status(
-    out: Output, file: Path, status: "CampaignStatus", unknown: list["Batch"], code: Exit
+    out: Output,
+    way: Gateway,
+    file: Path,
+    status: "CampaignStatus",
+    unknown: list["Batch"],
+    code: Exit,
 ) -> None:
     plain = asdict(status)
     counts = [
@@ -488,9 +497,10 @@ def _tell_status(
         )
     if unknown:
         out.note(
-            f"They may have been sent, and are not sent again by themselves. To look into it: "
-            f"every8d campaign reconcile {file}; with your own word: every8d campaign resolve"
+            "They may have been sent, and are not sent again by themselves. To look into it: "
+            f"every8d campaign reconcile{way.flags} {file}; with your own word: every8d campaign "
+            "resolve"
         )
     if status.planned:
-        out.note(f"To go on: every8d campaign run {file}")
+        out.note(f"To go on: every8d campaign run{way.flags} {file}")
     out.end(code)

@@ -138,11 +138,11 @@ def send(
 
     every8d send "Hello" 0912345678 0987654321
 
-    every8d send --csv people.csv     columns mobile,text[,name,reference]
+    every8d send --csv people.csv     with columns mobile,text[,name,reference]
 
-    every8d send --csv people.csv --template "Dear %field1%"     columns mobile,field1,…
+    every8d send "Hello" --csv people.csv     with column mobile; the text is for all
 
-    every8d send "Hello" --csv people.csv     column mobile; one text for all
+    every8d send --template "Dear %field1%" --csv people.csv     mobile,field1,…
     """
     job = Job(text, template, filtered, subject, at, valid_for, event_id)
     with telling(as_json=as_json) as out:
@@ -291,7 +291,7 @@ def _send_once(
         return
     with gateway(out, simulate=simulate, account=account) as way:
         receipt = way.send(_once(job, job.text, mobiles))
-    follow = f"every8d watch{' --mms' if job.picture else ''}{' --simulate' if simulate else ''}"
+    follow = f"every8d watch{way.flags}{' --mms' if job.picture else ''}"
     _tell_receipt(out, receipt, follow)
 
 

@@ -1,24 +1,23 @@
-"""The command line: what a newcomer sees, also where something is missing."""
+"""The command itself: what a newcomer sees, what is missing, and what it never loads."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 
 import pytest
-from typer.testing import CliRunner
 
 from every8d_async import __main__
-from every8d_async._cli import app
+from every8d_async._cli._exits import MEANINGS, Exit
 
+from .kit import Terminal, invoke, run, start
 
-def run(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "every8d_async", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+COMMANDS = (
+    *("send", "mms", "estimate", "reports", "watch", "replies", "cancel", "credit"),
+    *("campaign plan", "campaign run", "campaign status", "campaign reconcile"),
+    *("campaign resolve", "campaign export", "token check"),
+)
 
 
 def without(missing: str) -> Callable[[str], object]:
@@ -43,11 +42,76 @@ def test_demo_does_the_main_job() -> None:
         assert said in done.stdout
 
 
-def test_help_lists_the_commands() -> None:
-    """Called without words, the command says what there is."""
+def test_help_is_for_newcomers() -> None:
+    """Help groups the commands by purpose, shows three examples, and tells all exit codes."""
     done = run("--help")
-    assert done.returncode == 0
-    assert "demo" in done.stdout
+    assert (done.returncode, done.stderr) == (0, "")
+    for panel in ("Send", "See what became of it", "Campaigns", "Account", "Try it"):
+        assert f"─ {panel}" in done.stdout
+    assert len(re.findall(r"^   every8d ", done.stdout, re.MULTILINE)) == 3
+    for code, meaning in MEANINGS.items():
+        assert f"{code:>3}  {meaning}" in done.stdout
+    assert set(MEANINGS) == set(Exit)
+
+
+@pytest.mark.parametrize("words", ["", "--help", *(f"{name} --help" for name in COMMANDS)])
+def test_help_fits_a_terminal(words: str) -> None:
+    """Each command has help, within 80 columns, with what each option is for."""
+    done = invoke(*words.split())
+    assert done.exit_code == (0 if words else 2)
+    assert max(map(len, done.output.splitlines())) <= 80
+    assert "Usage: " in done.output
+
+
+def test_help_in_a_pipe_has_no_control_codes() -> None:
+    """What goes into a pipe is text alone."""
+    assert "\x1b" not in run("--help").stdout
+    assert "\x1b" not in run("credit", "--bogus").stderr
+
+
+def test_help_on_a_terminal() -> None:
+    """A terminal of 80 columns shows it without a line too long."""
+    terminal = Terminal("--help")
+    assert terminal.end() == 0
+    assert max(map(len, terminal.lines)) <= 80
+
+
+def test_a_wrong_option_is_a_matter_of_the_command_line() -> None:
+    """Usage errors end with 2, and print nothing on stdout."""
+    done = run("credit", "--bogus")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "No such option: --bogus" in done.stderr
+
+
+@pytest.mark.parametrize("word", ["--password", "--uid"])
+def test_no_secret_is_an_argument(word: str) -> None:
+    """Arguments stand in shell histories and in the list of processes."""
+    for name in COMMANDS:
+        assert word not in invoke(*name.split(), "--help").output
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """Help is quick: neither simulator, nor campaigns with SQLite, nor a progress bar."""
+    script = (
+        "import sys; sys.argv = ['every8d', 'send', '--help']\n"
+        "from every8d_async.__main__ import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = ['uvicorn', 'starlette', 'sqlite3', 'every8d_async.simulator',"
+        " 'every8d_async.campaign']\n"
+        "print([name for name in heavy if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == "[]\n"
+
+
+def test_completion_is_offered() -> None:
+    """Shells can complete the commands."""
+    done = run("--show-completion", "bash")
+    assert "--show-completion" in run("--help").stdout
+    assert done.returncode in (0, 1)  # it wants to know the shell that it runs in
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])
@@ -58,10 +122,55 @@ def test_a_missing_extra_is_one_sentence(missing: str, monkeypatch: pytest.Monke
         __main__.main()
 
 
-@pytest.mark.parametrize("missing", ["starlette", "uvicorn"])
-def test_demo_without_the_simulator_says_so(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the simulator's packages, the demo says how to get them, and fails."""
+@pytest.mark.parametrize("missing", ["starlette", "uvicorn", "python_multipart"])
+@pytest.mark.parametrize("words", ["demo", "simulate", "credit --simulate"])
+def test_without_the_simulator_it_says_so(
+    words: str, missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the simulator's packages, whatever needs them says how to get them."""
     monkeypatch.setattr("every8d_async._cli._gateway.find_spec", without(missing))
-    done = CliRunner().invoke(app, ["demo"])
-    assert done.exit_code == 2
-    assert "pip install 'every8d-async[simulator]'" in done.output
+    done = invoke(*words.split())
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "pip install 'every8d-async[simulator]'" in done.stderr
+
+
+def test_simulate_serves_the_other_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In another terminal, the gateway that `simulate` serves takes a send and knows of it."""
+    with start("simulate", "--port", "0", "--uid", "you", "--password", "word") as server:
+        assert server.stdout is not None
+        line = server.stdout.readline()
+        monkeypatch.setenv("EVERY8D_SITE", next(w for w in line.split() if w.startswith("http")))
+        monkeypatch.setenv("EVERY8D_UID", "you")
+        monkeypatch.setenv("EVERY8D_PASSWORD", "word")
+        sent = run("send", "Hello", "0912345678")
+        batch = sent.stdout.split()[-1]
+        reports = run("reports", batch)
+        server.send_signal(2)
+        server.communicate()
+    assert (sent.returncode, reports.returncode, server.returncode) == (0, 0, 0)
+    assert "+886912345678" in reports.stdout
+
+
+def test_simulate_has_the_simulators_options() -> None:
+    """Its help is the simulator's own, under this command's name."""
+    done = run("simulate", "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: every8d simulate")
+    assert "--push-url" in done.stdout
+
+
+def test_simulate_refuses_in_one_sentence() -> None:
+    """What can't be served is told, and is no success."""
+    done = invoke("simulate", "--host", "0.0.0.0")
+    assert done.exit_code == 1
+
+
+def test_whoever_reads_us_may_have_enough() -> None:
+    """A closed pipe ends the command without a traceback."""
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m every8d_async reports --simulate abc | true"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
