@@ -41,14 +41,9 @@ QUICK = ("--live-probe", MOBILE, "--waits", "0.01,0.05", "--idle", "0.01")
 
 
 @pytest.fixture(autouse=True)
-def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Let nothing of the machine's own settings in, and leave nothing behind."""
-    for name in [name for name in os.environ if name.startswith("EVERY8D_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let reports without a name of their own land where nobody minds."""
     monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture
