@@ -12,6 +12,7 @@ import pytest
 
 from every8d_async import Every8DSession, Timeout
 from every8d_async._cli._doctor import probe as questions
+from every8d_async._cli._doctor.line import Line
 from every8d_async._cli._doctor.probe import (
     DEAD_GETS,
     FILTERED_SENDS,
@@ -427,13 +428,32 @@ def test_an_idle_connection_inside_of_tls(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert (row.state, row.said) == (ANSWERED, "longer than 0.3 s: it answered after that")
 
 
+class Replaced(Line):
+    """A line whose connection is another one each time, without a sign of it."""
+
+    @property
+    def connection(self) -> object:
+        return object()
+
+    @property
+    def is_dropped(self) -> bool:
+        return False
+
+
 def test_an_idle_connection_that_is_replaced() -> None:
     """An answer on another connection is no sign of life of the first one."""
+
+    async def run(site: str) -> Row:
+        line = Replaced(target(site), PATIENCE)
+        try:
+            return await Probe(target(site), Plan(MOBILE), print, PATIENCE)._watch_idle(line, 0.01)
+        finally:
+            await line.aclose()
+
     with FaultyServer(asgi(Simulator())) as server:
-        server.add(IDLE_CLOSE, "GetCredit.ashx", times=2)
-        row = watch_idle(server.url, 0.0001)
+        row = anyio.run(run, server.url)
     assert row.state is ANSWERED
-    assert "longer than" not in row.said
+    assert "gone without a sign within 0.01 s: HTTP 200, a sound reply" in row.said
 
 
 def test_an_idle_connection_that_is_closed() -> None:
@@ -541,6 +561,7 @@ def test_a_stop_does_not_cut_a_send() -> None:
     simulator = Simulator()
     sound = asgi(simulator)
     seen = count(1)
+    unknown: list[int] = []
 
     async def run() -> list[Row]:
         loop, scope = anyio.lowlevel.current_token(), anyio.CancelScope()
@@ -548,6 +569,7 @@ def test_a_stop_does_not_cut_a_send() -> None:
         def answer(request: Request) -> bytes:
             # Two sends to nobody come first, about the dead token and the live one.
             if request.path.endswith("/SendSMS.ashx") and next(seen) == 3:
+                unknown.append(asked.unknown)
                 anyio.from_thread.run_sync(scope.cancel, token=loop)
             return sound(request)
 
@@ -560,5 +582,6 @@ def test_a_stop_does_not_cut_a_send() -> None:
 
     rows = {row.name: row for row in anyio.run(run)}
     assert rows[SENDS].facts == {"plain": "accepted", "filtered": "not attempted", "points": "1"}
+    assert unknown == [1]  # until its answer is here
     assert rows[PLAIN_SENDS].state is State.NOT_ASKED
     assert len(simulator.sent) == 1
