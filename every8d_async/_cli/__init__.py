@@ -33,7 +33,12 @@ _CODES = " Exit codes, by what to do next:\n\n" + "".join(
 
 
 class _Root(TyperGroup):
-    """The command itself, whose help ends with examples and exit codes as they are laid out."""
+    """The command itself: what sends comes first, and its help ends with examples and codes."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        first = ("send", "mms", "estimate", "campaign")
+        others = [name for name in super().list_commands(ctx) if name not in first]
+        return [*first, *others]
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         super().format_help(ctx, formatter)
@@ -49,9 +54,9 @@ app = typer.Typer(
 )
 campaigns = typer.Typer(
     no_args_is_help=True,
-    help="Bulk that survives a crash: plan, run, run again after an interruption.",
+    help="Plan a CSV file, run it, run it again after a crash; export who got it.",
 )
-token = typer.Typer(no_args_is_help=True, help="The token that a login gives.")
+token = typer.Typer(no_args_is_help=True, help="Test the login: every8d token check.")
 
 app.command(rich_help_panel=SEND)(send.send)
 app.command(rich_help_panel=SEND)(send.mms)

@@ -4,6 +4,7 @@ import os
 import stat
 import tomllib
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import typer
@@ -70,7 +71,7 @@ def read_login(file: Path, *, named: bool = True) -> Login:
                 raise Failure(
                     Exit.ACCESS,
                     f"{file} holds a password and others can read it (mode "
-                    f"{stat.S_IMODE(mode):04o}). Mend it: chmod 600 {file}",
+                    f"{stat.S_IMODE(mode):04o}). Mend it: chmod 600 {quote(str(file))}",
                 )
             plain = tomllib.load(opened)
     except FileNotFoundError:

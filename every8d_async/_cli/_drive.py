@@ -49,18 +49,17 @@ async def drive(run: Any, interrupt: Interrupt, take: Callable[[Any], None]) -> 
         take(outcome)
 
 
+_ENDS = {"refused": Exit.REFUSED, "not_sent": Exit.LATER, "unknown": Exit.UNKNOWN}
+
+
 def exit_of(outcome: Ended) -> Exit:
     """Give the exit code that one batch asks for."""
-    match outcome.state:
-        case "accepted":
-            short = outcome.receipt is not None and outcome.receipt.unsent
-            return Exit.CREDIT if short else Exit.DONE
-        case "refused":
-            return Exit.REFUSED
-        case "not_sent":
-            return Exit.LATER if outcome.error is None else code_of(outcome.error)
-        case "unknown":
-            return Exit.UNKNOWN
+    if outcome.state == "accepted":
+        short = outcome.receipt is not None and outcome.receipt.unsent
+        return Exit.CREDIT if short else Exit.DONE
+    if outcome.state == "not_sent" and outcome.error is not None:
+        return code_of(outcome.error)
+    return _ENDS[outcome.state]
 
 
 def confirm(out: Output, way: Gateway, count: int, cost: Decimal, *, yes: bool) -> None:
@@ -72,15 +71,18 @@ def confirm(out: Output, way: Gateway, count: int, cost: Decimal, *, yes: bool) 
     """
     if yes:
         return
-    bill = f"{several(count)} for about {points(cost)} points"
+    bill = f"{several(count)} for about {points(cost)}"
     if not sys.stdin.isatty():
         raise Failure(
             Exit.MEND,
             f"this would send {bill}, and nobody can be asked here: add --yes. Nothing was sent.",
         )
-    credit = way.ask(Every8DSession.credit)
+    _ask(out, way.ask(Every8DSession.credit), cost, bill)
+
+
+def _ask(out: Output, credit: Decimal, cost: Decimal, bill: str) -> None:
     short = " That is not enough for all." if credit < cost else ""
-    out.note(f"Credit: {points(credit)} points.{short}")
+    out.note(f"Credit: {points(credit)}.{short}")
     if not typer.confirm(f"Send {bill}?", err=True):
         raise Failure(Exit.INTERRUPTED, "you said no; nothing was sent.")
 
@@ -98,7 +100,7 @@ def told(summary: BulkSummary) -> str:
     ):
         if count:
             parts.append(f"{count:,} {words}")
-    return f"{', '.join(parts)}; {points(summary.cost)} points"
+    return f"{', '.join(parts)}; {points(summary.cost)}"
 
 
 def progress_of(summary: BulkSummary) -> int:

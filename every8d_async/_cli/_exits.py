@@ -4,11 +4,13 @@ from enum import IntEnum
 
 from every8d_async import (
     AccessBlocked,
+    AccountLocked,
     AuthenticationFailed,
     Every8DError,
     GatewayRefused,
     InvalidRequest,
     OutcomeUnknown,
+    SessionMisuse,
 )
 
 
@@ -68,27 +70,33 @@ def weightiest(*codes: Exit) -> Exit:
     return min(codes, key=lambda code: _WEIGHT.index(code) if code else len(_WEIGHT))
 
 
+_CODES: tuple[tuple[type[Every8DError], Exit], ...] = (
+    (OutcomeUnknown, Exit.UNKNOWN),
+    (AuthenticationFailed, Exit.ACCESS),
+    (AccessBlocked, Exit.ACCESS),
+    (GatewayRefused, Exit.REFUSED),
+    (InvalidRequest, Exit.MEND),
+    (SessionMisuse, Exit.FAILED),
+)
+
+
 def code_of(error: Every8DError) -> Exit:
     """Give the exit code for an error of the package."""
-    match error:
-        case OutcomeUnknown():
-            return Exit.UNKNOWN
-        case AuthenticationFailed() | AccessBlocked():
-            return Exit.ACCESS
-        case GatewayRefused():
-            # A positive code is an HTTP status: the gateway looked at no message.
-            return Exit.REFUSED if error.code <= 0 else Exit.LATER
-        case InvalidRequest():
-            return Exit.MEND
-        case _ if "Journal" in type(error).__name__:  # without loading SQLite for every command
-            return Exit.MEND
-        case _:
-            return Exit.LATER
+    if isinstance(error, GatewayRefused) and error.code > 0:
+        return Exit.LATER  # an HTTP status: the gateway looked at no message
+    if type(error).__name__ == "JournalError":
+        return Exit.MEND  # by its name, so that SQLite is loaded only where a campaign is
+    return next((code for kind, code in _CODES if isinstance(error, kind)), Exit.LATER)
 
 
 def sentence_of(error: Every8DError) -> str:
     """Say what went wrong and what comes next, in the words of this command."""
     match error:
+        case AccountLocked():
+            return (
+                f"the gateway refused the login: {error.code} ({error.description}). Nothing was "
+                "sent. Ask the gateway's support to unlock it, then run: every8d token check"
+            )
         case AuthenticationFailed():
             return (
                 f"the gateway refused the login: {error.code} ({error.description}). Nothing was "

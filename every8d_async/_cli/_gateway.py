@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from importlib.util import find_spec
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-STOPPING = "Stopping: waiting for what is in flight. Ctrl-C again cuts it, and leaves it unknown."
+STOPPING = "Stopping once what is in flight is done; Ctrl-C again leaves it unknown."
 
 _DEMO = Login("demo", "demo")
 _POINTS = Decimal(1_000_000)
@@ -140,7 +141,7 @@ def gateway(
             login = _DEMO
         else:
             login = stack.enter_context(_simulated(out, example, slow=slow))
-        named = "" if account is None else f" --account {account}"
+        named = "" if account is None else f" --account {quote(str(account))}"
         flags = " --simulate" if simulate else named
         yield Gateway(login, out, keep_token=not simulate, flags=flags)
 
@@ -167,7 +168,9 @@ def _play(simulator: "Simulator", url: str, example: Example) -> None:
     people = ["0900000001", "0900000002", "0900000003"]
     at = datetime.now(TAIPEI) + timedelta(days=1) if example.booked else None
 
-    async def send() -> None:
+    simulator.fail(people[2], 103)
+
+    async def play() -> None:
         async with Every8DSession(_DEMO.uid, _DEMO.password, site=url) as session:
             # An id of another form than the gateway's own is no sound receipt; the batch is there.
             with suppress(OutcomeUnknown):
@@ -176,13 +179,12 @@ def _play(simulator: "Simulator", url: str, example: Example) -> None:
                     await session.mms.send("Hello", people, picture, subject="Hello", send_at=at)
                 else:
                     await session.sms.send("Hello", people, send_at=at)
+        if not example.mms:
+            simulator.add_reply(example.batch_id, people[1], "好")
+        if not example.under_way:
+            simulator.deliver_all()
 
-    anyio.run(send)
-    simulator.fail(people[2], 103)
-    if not example.mms:
-        simulator.add_reply(example.batch_id, people[1], "好")
-    if not example.under_way:
-        simulator.deliver_all()
+    anyio.run(play)
 
 
 def need_simulator() -> None:

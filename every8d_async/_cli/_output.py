@@ -20,8 +20,9 @@ from every8d_async._cli._exits import Exit, Failure, code_of, sentence_of
 
 DEBUG = "EVERY8D_DEBUG"
 
-# A reply or a name may hold what steers a terminal.
+# A reply, a name or an error may hold what steers a terminal.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_LAYOUT = re.compile("([\t\n])")
 
 
 class Output:
@@ -59,7 +60,10 @@ class Output:
         finally:
             self._bar = None
 
-    def _say(self, stream: TextIO, text: str) -> None:
+    def _say(self, stream: TextIO, words: str) -> None:
+        text = "".join(
+            part if part in ("\t", "\n") else visible(part) for part in _LAYOUT.split(words)
+        )
         if self._bar is not None and stream.isatty():
             self._bar(text)
         else:
@@ -136,7 +140,7 @@ def visible(text: str) -> str:
 
 def points(value: Decimal) -> str:
     """Write points for people."""
-    return f"{value:,}"
+    return f"{value:,} point" if value == 1 else f"{value:,} points"
 
 
 def several(count: int, what: str = "message") -> str:

@@ -9,7 +9,7 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -31,6 +31,7 @@ _COLUMNS: dict[Shape, tuple[str, ...]] = {
     "one text": (),
 }
 _PLACE = re.compile(r"(?:messages|to)\[\d+\][.:] ?")
+_NOW_AND_THEN = 1_000  # lines
 _LOST_ZERO = re.compile(r"9\d{8}")
 
 
@@ -98,6 +99,11 @@ class Sheet:
         self._from = from_line
         self._text = decode(_read(file), encoding, file)
         self._header = self._read_header()
+
+    @property
+    def length(self) -> int:
+        """Count the lines, as an editor does."""
+        return self._text.count("\n")
 
     def rows(self) -> Iterator[Row | Bad]:
         """Read the lines, again each time."""
@@ -248,14 +254,23 @@ class Checked:
         return frozenset(bad.line for bad in self.bad)
 
 
-def examine(sheet: Sheet, plan: Plan[Any, Any]) -> Checked:
-    """Check every line by the rules of the call that will send it; nothing is sent."""
+def examine(sheet: Sheet, plan: Plan[Any, Any], heard: Callable[[int], None]) -> Checked:
+    """
+    Check every line by the rules of the call that will send it; nothing is sent.
+
+    Args:
+        sheet: The lines.
+        plan: The rules.
+        heard: Hears of a line now and then.
+    """
     checked = Checked()
     places: dict[int, int] = {}
     for row in sheet.rows():
         bad = row if isinstance(row, Bad) else _check(row, plan, places, checked)
         if bad is not None:
             checked.bad.append(bad)
+        if not row.line % _NOW_AND_THEN:
+            heard(row.line)
     return checked
 
 

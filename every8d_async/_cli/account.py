@@ -1,7 +1,5 @@
 """What is asked about the account: its credit, its token."""
 
-from decimal import Decimal
-
 from every8d_async import Every8DSession
 from every8d_async._cli._exits import Exit
 from every8d_async._cli._gateway import gateway
@@ -11,12 +9,16 @@ from every8d_async._cli._output import points, telling
 
 def credit(simulate: Simulate = False, account: AccountFile = None, as_json: Json = False) -> None:
     """Tell how many points are left."""
+
+    async def tell(session: Every8DSession) -> None:
+        left = await session.credit()
+        out.result({"credit": left}, f"{points(left)}")
+
     with (
         telling(as_json=as_json) as out,
         gateway(out, simulate=simulate, account=account) as way,
     ):
-        left = way.ask(Every8DSession.credit)
-        out.result({"credit": left}, f"{points(left)} points")
+        way.ask(tell)
 
 
 def check_token(
@@ -28,17 +30,17 @@ def check_token(
     A refused login is remembered, and this command alone tries it again at once.
     """
 
-    async def check(session: Every8DSession) -> tuple[bool, Decimal]:
+    async def check(session: Every8DSession) -> None:
         session.forget_refusal()
         left = await session.credit()  # logs in, where there is no token
-        return await session.check_token(), left
+        valid = await session.check_token()
+        words = "the token is good" if valid else "the gateway does not honour the token"
+        out.result({"valid": valid, "credit": left}, f"{words}; {points(left)} left")
+        if not valid:
+            out.end(Exit.ACCESS)
 
     with (
         telling(as_json=as_json) as out,
         gateway(out, simulate=simulate, account=account) as way,
     ):
-        valid, left = way.ask(check)
-        words = "the token is good" if valid else "the gateway does not honour the token"
-        out.result({"valid": valid, "credit": left}, f"{words}; {points(left)} points left")
-        if not valid:
-            out.end(Exit.ACCESS)
+        way.ask(check)

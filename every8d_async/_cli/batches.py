@@ -12,7 +12,6 @@ import typer
 from attrs import asdict
 
 from every8d_async import (
-    Cancellation,
     DeliveryReport,
     Every8DError,
     Every8DSession,
@@ -69,8 +68,7 @@ def reports(
             )
 
         with gateway(out, simulate=simulate, account=account, example=example) as way:
-            _read(out, way, pager, cells, csv, REPORT)
-        out.note(_tally(counts))
+            _read(out, way, pager, cells, csv, REPORT, lambda _: _tally(counts))
 
 
 def replies(
@@ -91,8 +89,7 @@ def replies(
             return session.sms.replies(batch, start_page=from_page)
 
         with gateway(out, simulate=simulate, account=account, example=Example(batch)) as way:
-            found = _read(out, way, pager, cells, csv, _REPLY)
-        out.note(f"{found:,} replies")
+            _read(out, way, pager, cells, csv, _REPLY, lambda found: f"{found:,} replies")
 
 
 def watch(
@@ -102,8 +99,8 @@ def watch(
         float | None, typer.Option(min=0.1, metavar="SECONDS", help="Between readings; else 30.")
     ] = None,
     timeout: Annotated[
-        float, typer.Option(min=0.1, metavar="HOURS", help="When to stop at the latest.")
-    ] = 26,
+        float, typer.Option(min=0.1, metavar="SECONDS", help="When to stop; else 26 hours.")
+    ] = 93_600,
     simulate: Simulate = False,
     account: AccountFile = None,
     as_json: Json = False,
@@ -114,20 +111,20 @@ def watch(
         rows = Rows(out, REPORT)
         example = Example(batch, mms=mms, under_way=True)
 
-        async def follow(session: Every8DSession) -> bool:
+        async def follow(session: Every8DSession) -> None:
             seen = (session.mms if mms else session.sms).watch(
-                batch, every=timedelta(seconds=pause), timeout=timedelta(hours=timeout)
+                batch, every=timedelta(seconds=pause), timeout=timedelta(seconds=timeout)
             )
             async for report in seen:
                 rows.write(*report_cells(report))
-            return seen.is_complete
+            if seen.is_complete:
+                out.note("All are final.")
+            else:
+                out.note("The time was up, and not all are final: watch again later.")
+                out.end(Exit.LATER)
 
         with gateway(out, simulate=simulate, account=account, example=example) as way:
-            if way.ask(follow):
-                out.note("All are final.")
-                return
-        out.note("The time was up, and not all are final: watch again later.")
-        out.end(Exit.LATER)
+            way.ask(follow)
 
 
 def cancel(
@@ -139,18 +136,18 @@ def cancel(
 ) -> None:
     """Call off a batch that was booked for later and has not gone out yet."""
 
-    async def work(session: Every8DSession, interrupt: Interrupt) -> Cancellation:
+    async def work(session: Every8DSession, interrupt: Interrupt) -> None:
         with interrupt.cuts():
-            return await (session.mms if mms else session.sms).cancel(batch)
+            gone = await (session.mms if mms else session.sms).cancel(batch)
+            back = f"{points(gone.refunded)} given back"
+            out.result(asdict(gone), f"{gone.count:,} called off, {back}.")
+            return
         raise cut(session)
 
     with telling(as_json=as_json) as out:
         example = Example(batch, mms=mms, booked=True)
         with gateway(out, simulate=simulate, account=account, example=example) as way:
-            gone = way.send(work)
-        out.result(
-            asdict(gone), f"{gone.count:,} called off, {points(gone.refunded)} points given back."
-        )
+            way.send(work)
 
 
 def report_cells(report: DeliveryReport) -> tuple[object, ...]:
@@ -180,35 +177,33 @@ def _read(
     cells: Callable[[Any], tuple[object, ...]],
     csv: Path | None,
     columns: Sequence[tuple[str, int]],
-) -> int:
-    """Read all pages, into a file or onto stdout; give how many rows there were."""
-    with csv_file(csv, [name for name, _ in columns]) as file:
-        write = Rows(out, columns).write if file is None else file.row
-        # Where the rows go to the terminal they show by themselves how far it is.
-        shown = csv is not None or not sys.stdout.isatty()
-        found = 0
+    told: Callable[[int], str],
+) -> None:
+    """Read all pages, into a file or onto stdout; at the end say what came, given how many."""
 
-        async def read(session: Every8DSession) -> int:
-            nonlocal found
-            pages = pager(session)
+    async def read(session: Every8DSession) -> None:
+        pages = pager(session)
+        found = 0
+        try:
             with progress(out, 0) if shown else nullcontext(unheard) as report:
                 async for page in pages.pages():
                     for row in page.rows:
                         write(*cells(row))
                     found += len(page.rows)
                     report(found, page.total)
-            return pages.missing
-
-        try:
-            missing = way.ask(read)
         except Every8DError as error:
-            if error.page is not None:
-                out.note(f"To go on from here: the same command with --from-page {error.page}")
+            out.note(f"To go on from here: the same command with --from-page {error.page}")
             raise
-    if missing:
-        out.note(f"{missing:,} rows that the gateway counted did not come: ask again later.")
-        out.end(Exit.LATER)
-    return found
+        out.note(told(found))
+        if pages.missing:
+            out.note(f"{pages.missing:,} rows that the gateway counted did not come: ask later.")
+            out.end(Exit.LATER)
+
+    with csv_file(csv, [name for name, _ in columns]) as file:
+        write = Rows(out, columns).write if file is None else file.row
+        # Where the rows go to the terminal they show by themselves how far it is.
+        shown = csv is not None or not sys.stdout.isatty()
+        way.ask(read)
 
 
 def _tally(counts: Counter[str]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import anyio
@@ -140,8 +141,8 @@ def plan(
         before = f", {planned.repeated:,} were there before" if planned.repeated else ""
         out.result(
             asdict(planned) | {"points": checked.points},
-            f"{planned.planned:,} planned{before}; about {points(checked.points)} points for all. "
-            f"Nothing is sent yet.\nTo send: every8d campaign run{way.flags} {file}",
+            f"{planned.planned:,} planned{before}; about {points(checked.points)} for all. "
+            f"Nothing is sent yet.\nTo send: {_again('run', way, file)}",
         )
         if checked.bad:
             out.end(Exit.REFUSED)
@@ -192,13 +193,8 @@ def _run(
 ) -> None:
     codes = {Exit.DONE}
     before = stood.total - stood.planned - stood.claimed - stood.on_wire
-    reason = ""
-    interrupted = False
 
-    async def work(
-        session: Every8DSession, interrupt: Interrupt
-    ) -> tuple["CampaignStatus", list["Batch"]]:
-        nonlocal reason, interrupted
+    async def work(session: Every8DSession, interrupt: Interrupt) -> None:
         from every8d_async.campaign import Campaign
 
         async with Campaign.open(file, session) as campaign:
@@ -216,16 +212,14 @@ def _run(
 
             with progress(out, stood.total, before) as report:
                 await drive(going, interrupt, take)
-            reason, interrupted = going.pause_reason, interrupt.asked
-            return await _look(campaign)
+            status, unknown = await _look(campaign)
+        if status.planned + status.claimed + status.on_wire:
+            codes.add(Exit.INTERRUPTED if interrupt.asked else Exit.LATER)
+        if going.pause_reason:
+            out.note(f"Paused: {going.pause_reason}.")
+        _tell_status(out, way, file, status, unknown, weightiest(*codes, code_of(status)))
 
-    status, unknown = way.send(work)
-    left = status.planned + status.claimed + status.on_wire
-    if left:
-        codes.add(Exit.INTERRUPTED if interrupted else Exit.LATER)
-    if reason:
-        out.note(f"Paused: {reason}.")
-    _tell_status(out, way, file, status, unknown, weightiest(*codes, code_of(status)))
+    way.send(work)
 
 
 def status(
@@ -257,9 +251,7 @@ def reconcile(
         _must_exist(file)
         with gateway(out, simulate=simulate, account=account) as way:
 
-            async def work(
-                session: Every8DSession, interrupt: Interrupt
-            ) -> tuple["CampaignStatus", list["Batch"]]:
+            async def work(session: Every8DSession, interrupt: Interrupt) -> None:
                 from every8d_async.campaign import Campaign
 
                 async def sleep(seconds: float) -> None:
@@ -269,7 +261,7 @@ def reconcile(
                         return
                     raise Failure(
                         Exit.INTERRUPTED,
-                        f"interrupted; to go on: every8d campaign reconcile{way.flags} {file}",
+                        f"interrupted; to go on: {_again('reconcile', way, file)}",
                     )
 
                 async with Campaign.open(file, session, sleep=sleep) as campaign:
@@ -277,10 +269,10 @@ def reconcile(
                         found = await campaign.reconcile(timedelta(seconds=settle))
                         for left in found.left:
                             out.note(f"batch {left.batch.id} stays UNKNOWN: {left.why}")
-                    return await _look(campaign)
+                    stood, unknown = await _look(campaign)
+                _tell_status(out, way, file, stood, unknown, code_of(stood))
 
-            stood, unknown = way.send(work)
-        _tell_status(out, way, file, stood, unknown, code_of(stood))
+            way.send(work)
 
 
 def resolve(
@@ -338,18 +330,17 @@ def export(
         ):
             write = Rows(out, _EXPORT).write if sheet is None else sheet.row
 
-            async def work(campaign: "Campaign") -> "CampaignStatus":
+            async def work(campaign: "Campaign") -> None:
                 if reports:
                     got = await campaign.reports()
                     out.note(f"{several(got.rows, 'report')}; {got.pending:,} batches still open")
                 stood = await campaign.status()
                 await _write_people(out, campaign, stood.total, write)
-                return stood
+                if stood.unknown:
+                    out.note(f"{stood.unknown:,} are UNKNOWN.")
+                    out.end(Exit.UNKNOWN)
 
-            stood = _ask(way, file, work)
-        if stood.unknown:
-            out.note(f"{stood.unknown:,} are UNKNOWN.")
-            out.end(Exit.UNKNOWN)
+            _ask(way, file, work)
 
 
 async def _write_people(
@@ -397,11 +388,16 @@ def _cells(
 # --- what they have in common ---
 
 
+def _again(name: str, way: Gateway, file: Path) -> str:
+    """Write the command that comes next, as a shell takes it."""
+    return f"every8d campaign {name}{way.flags} {quote(str(file))}"
+
+
 def _must_exist(file: Path) -> None:
     if not file.is_file():
         raise Failure(
             Exit.MEND,
-            f"there is no campaign {file}: every8d campaign plan {file} --csv … makes it.",
+            f"there is no campaign {file}: every8d campaign plan {quote(str(file))} --csv … makes it.",
         )
 
 
@@ -480,7 +476,7 @@ def _tell_status(
         for name in plain
         if name != "cost" and plain[name]
     ]
-    words = f"{status.total:,} in all: {', '.join(counts)}; {points(status.cost)} points taken."
+    words = f"{status.total:,} in all: {', '.join(counts)}; {points(status.cost)} taken."
     out.result(
         {
             "status": status,
@@ -498,9 +494,8 @@ def _tell_status(
     if unknown:
         out.note(
             "They may have been sent, and are not sent again by themselves. To look into it: "
-            f"every8d campaign reconcile{way.flags} {file}; with your own word: every8d campaign "
-            "resolve"
+            f"{_again('reconcile', way, file)}; with your own word: every8d campaign resolve"
         )
     if status.planned:
-        out.note(f"To go on: every8d campaign run{way.flags} {file}")
+        out.note(f"To go on: {_again('run', way, file)}")
     out.end(code)

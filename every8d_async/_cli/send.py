@@ -1,6 +1,7 @@
 """Sending: one text or picture to some numbers, or a file of people."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -43,12 +44,13 @@ from every8d_async._cli._options import (
     Yes,
 )
 from every8d_async._cli._output import Output, points, several, telling
-from every8d_async._cli._progress import Report, progress
+from every8d_async._cli._progress import Report, progress, unheard
 from every8d_async._cli._sheet import Checked, Row, Shape, Sheet, examine, good
 from every8d_async._cli._table import CsvFile, csv_file
 from every8d_async._estimate import estimate_mms, estimate_sms
 from every8d_async._requests import Options, text_message
 
+_LONG = 50_000  # lines that take a second to check
 _SHOWN = 20  # bad lines, where nothing is sent for them
 _RESULTS = ("line", "mobile", "reference", "state", "batch_id", "detail")
 
@@ -219,8 +221,7 @@ def estimate(
         pieces = "1 message" if found.segments == 1 else f"{found.segments} messages"
         out.result(
             asdict(found),
-            f"about {points(found.points)} points: {size}, {pieces} a person. An estimate, no "
-            "promise.",
+            f"about {points(found.points)}: {size}, {pieces} a person. An estimate, no promise.",
         )
 
 
@@ -273,7 +274,7 @@ def would_send(out: Output, count: int, cost: Decimal) -> None:
     """Say what would be sent."""
     out.result(
         {"dry_run": True, "count": count, "points": cost},
-        f"Would send {several(count)} for about {points(cost)} points. Nothing was sent.",
+        f"Would send {several(count)} for about {points(cost)}. Nothing was sent.",
     )
 
 
@@ -290,9 +291,16 @@ def _send_once(
         would_send(out, len(mobiles), _checked_cost(job, job.text, mobiles))
         return
     with gateway(out, simulate=simulate, account=account) as way:
-        receipt = way.send(_once(job, job.text, mobiles))
-    follow = f"every8d watch{way.flags}{' --mms' if job.picture else ''}"
-    _tell_receipt(out, receipt, follow)
+        follow = f"every8d watch{way.flags}{' --mms' if job.picture else ''}"
+        once = _once(job, job.text, mobiles)
+
+        async def work(session: Every8DSession, interrupt: Interrupt) -> None:
+            with interrupt.cuts():
+                _tell_receipt(out, await once(session), follow)
+                return
+            raise cut(session)
+
+        way.send(work)
 
 
 def _checked_cost(job: Job, text: str, mobiles: list[str]) -> Decimal:
@@ -306,18 +314,18 @@ def _checked_cost(job: Job, text: str, mobiles: list[str]) -> Decimal:
     return estimate_mms(job.picture, text, mobiles).points
 
 
-def _once(job: Job, text: str, mobiles: list[str]) -> Any:
-    async def work(session: Every8DSession, interrupt: Interrupt) -> Receipt | FilteredReceipt:
-        with interrupt.cuts():
-            if job.picture is not None:
-                return await session.mms.send(
-                    text, mobiles, job.picture, send_at=job.send_at, **job.shared
-                )
-            way = session.sms.send_filtered if job.filtered else session.sms.send
-            return await way(text, mobiles, send_at=job.send_at, **job.shared)
-        raise cut(session)
+def _once(
+    job: Job, text: str, mobiles: list[str]
+) -> Callable[[Every8DSession], Awaitable[Receipt | FilteredReceipt]]:
+    async def once(session: Every8DSession) -> Receipt | FilteredReceipt:
+        if job.picture is not None:
+            return await session.mms.send(
+                text, mobiles, job.picture, send_at=job.send_at, **job.shared
+            )
+        way = session.sms.send_filtered if job.filtered else session.sms.send
+        return await way(text, mobiles, send_at=job.send_at, **job.shared)
 
-    return work
+    return once
 
 
 def cut(session: Every8DSession) -> Failure:
@@ -332,14 +340,13 @@ def cut(session: Every8DSession) -> Failure:
 
 
 def _tell_receipt(out: Output, receipt: Receipt | FilteredReceipt, follow: str) -> None:
-    words = [f"{receipt.sent:,} sent for {points(receipt.cost)} points."]
+    words = [f"{receipt.sent:,} sent for {points(receipt.cost)}."]
     if isinstance(receipt, FilteredReceipt) and receipt.filtered:
         words.append(f"{len(receipt.filtered):,} left out: they had this text within 24 hours.")
-    if receipt.credit is not None:
-        words.append(f"{points(receipt.credit)} points left.")
+    words.append("" if receipt.credit is None else f"{points(receipt.credit)} left.")
     if receipt.batch_id:
         words.append(f"\nTo follow it: {follow} {receipt.batch_id}")
-    out.result(asdict(receipt), " ".join(words).replace(" \n", "\n"))
+    out.result(asdict(receipt), " ".join(filter(None, words)).replace(" \n", "\n"))
     if receipt.unsent:
         out.note(f"{receipt.unsent:,} got nothing: the credit is gone. Buy points first.")
         out.end(Exit.CREDIT)
@@ -379,22 +386,17 @@ class _Bulk:
         if file is not None:
             for bad in self.checked.bad:
                 file.row(bad.line, bad.mobile, bad.reference, "refused", "", bad.problem)
-        interrupted = False
-        reason = ""
 
-        async def work(session: Every8DSession, interrupt: Interrupt) -> BulkSummary:
-            nonlocal interrupted, reason
+        async def work(session: Every8DSession, interrupt: Interrupt) -> None:
             run = self._start(session, good(self._sheet, self.checked))
             with progress(self._out, self.checked.count) as report:
                 await drive(run, interrupt, lambda outcome: self._take(run, outcome, report, file))
-            interrupted, reason = interrupt.asked, run.pause_reason
-            return run.summary
+            left = self.checked.count - progress_of(run.summary)
+            if left:
+                self._codes.add(Exit.INTERRUPTED if interrupt.asked else Exit.LATER)
+            self._end(evolve(run.summary, not_attempted=left), run.pause_reason)
 
-        summary = way.send(work)
-        left = self.checked.count - progress_of(summary)
-        if left:
-            self._codes.add(Exit.INTERRUPTED if interrupted else Exit.LATER)
-        self._end(evolve(summary, not_attempted=left), reason)
+        way.send(work)
 
     def _take(
         self,
@@ -467,7 +469,9 @@ def check(out: Output, job: Job, sheet: Sheet, file: Path, *, skip_bad: bool) ->
         Failure: Some can't be sent, and are not to be passed over; or nobody is left.
     """
     run = start(job, Every8DSession("-", "-"), ())  # never entered: it has the rules
-    checked = examine(sheet, run._plan)  # noqa: SLF001 - within the package
+    shown = progress(out, sheet.length) if sheet.length > _LONG else nullcontext(unheard)
+    with shown as report:
+        checked = examine(sheet, run._plan, report)  # noqa: SLF001 - within the package
     tell_bad(out, checked, file, skip_bad=skip_bad)
     return checked
 

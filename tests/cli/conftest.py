@@ -21,9 +21,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def simulator(monkeypatch: pytest.MonkeyPatch) -> Generator[Simulator]:
+def simulator(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Generator[Simulator]:
     """Serve a gateway on a real socket; the environment names it and its account."""
-    simulator = Simulator(accounts=[Account(uid="me", password="secret", credit=100_000)])
+    credit = getattr(request, "param", 100_000)
+    simulator = Simulator(accounts=[Account(uid="me", password="secret", credit=credit)])
     with simulator.serve() as url:
         monkeypatch.setenv("EVERY8D_SITE", url)
         monkeypatch.setenv("EVERY8D_UID", "me")
