@@ -51,7 +51,7 @@ Result = TypeVar("Result")
 
 _LOG = logging.getLogger("every8d_async")
 _UNAUTHORIZED = 401
-_SITE = "https://new.e8d.tw"
+SITE = "https://new.e8d.tw"
 _MOST_LOGINS = 8  # calls at once in password mode: more than ten failed ones lock the account
 
 GUARDS: list[Callable[[str, Transport | None], None]] = []
@@ -143,7 +143,7 @@ class Every8DSession:
         uid: str,
         password: str,
         *,
-        site: str = _SITE,
+        site: str = SITE,
         auth: Literal["token", "password"] = "token",
         token_lifetime: timedelta = timedelta(hours=8),
         token_store: TokenStore | None = None,

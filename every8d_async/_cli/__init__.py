@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from every8d_async._cli import account, batches, campaign, demo, send, simulate
+from every8d_async._cli import account, batches, campaign, demo, doctor, send, simulate
 from every8d_async._cli._exits import MEANINGS
 from every8d_async._cli._options import ACCOUNT, CAMPAIGN, FOLLOW, SEND, TRY
 
@@ -75,6 +75,7 @@ campaigns.command()(campaign.export)
 app.command(rich_help_panel=ACCOUNT)(account.credit)
 app.add_typer(token, name="token", rich_help_panel=ACCOUNT)
 token.command("check")(account.check_token)
+app.command(rich_help_panel=ACCOUNT)(doctor.doctor)
 app.command("demo", rich_help_panel=TRY)(demo.show)
 app.command(
     "simulate",
