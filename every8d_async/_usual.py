@@ -29,7 +29,7 @@ Mobile, text (or the fields of a template), name, email, time to send, reference
 
 def usual_texts(items: Sequence[object], now: datetime) -> list[ParamRecipient] | None:
     """Check many people's own texts; None where one of them takes a closer look."""
-    if set(map(type, items)) != {PersonalizedMessage}:
+    if not _are(PersonalizedMessage, items):
         return None
     messages = cast("Sequence[PersonalizedMessage]", items)
     texts = [message.text for message in messages]
@@ -40,7 +40,7 @@ def usual_fields(
     items: Sequence[object], needed: int, now: datetime
 ) -> list[ParamRecipient] | None:
     """Check many people's fields for a template; None where one of them takes a closer look."""
-    if set(map(type, items)) != {TemplateRecipient}:
+    if not _are(TemplateRecipient, items):
         return None
     recipients = cast("Sequence[TemplateRecipient]", items)
     given = [recipient.fields for recipient in recipients]
@@ -57,6 +57,10 @@ def usual_fields(
     if {param.count(SEPARATOR) for param in params} != {TEMPLATE_FIELDS - 1}:
         return None
     return _rows(recipients, params, now)
+
+
+def _are(kind: type, items: Sequence[object]) -> bool:
+    return bool(items) and all(issubclass(each, kind) for each in set(map(type, items)))
 
 
 def _rows(

@@ -283,7 +283,7 @@ def good(sheet: Sheet, checked: Checked) -> Iterator[Row]:
 
 
 def _check(row: Row, plan: Plan[Any, Any], places: dict[int, int], checked: Checked) -> Bad | None:
-    ready = plan.check(row, 0)
+    (ready,) = plan.check([row], 0)
     if isinstance(ready, InvalidRequest):
         problem = "; ".join(_PLACE.sub("", problem) for problem in ready.problems)
         if _LOST_ZERO.fullmatch(row.mobile):
@@ -305,4 +305,5 @@ def _keys(row: Row, ready: Any) -> Iterator[tuple[int, str]]:
     if isinstance(ready, str):
         yield hash(ready), "the same mobile as in"
     elif not row.reference:
-        yield hash((ready.mobile, ready.param)), "the same message to the same mobile as in"
+        mobile, text, *_ = ready
+        yield hash((mobile, text)), "the same message to the same mobile as in"

@@ -163,7 +163,7 @@ class Line:
 
     def _may_go(self) -> bool:
         for guard in GUARDS:
-            guard(self._site)
+            guard(self._site, None)
         return True
 
 
