@@ -718,6 +718,28 @@ async def test_a_push_report_names_a_lost_batch_and_a_query_confirms_it(
             assert await campaign.confirm(batch.batch_id, nobody) is None
 
 
+async def test_a_gateways_batch_is_one_batch_of_ours(world: World) -> None:
+    """What another batch of ours has is no proof of this one, though the people are the same."""
+    async with world.open(transport=Scripted(world, None, b"502")) as campaign:
+        await campaign.plan_text(TEXT, mobiles(4))
+        await campaign.plan_text("another", mobiles(4))
+        await finish(campaign, max_in_flight=1)
+        first, second = [batch async for batch in campaign.batches()]
+        name = world.simulator.batches[0].subject.rpartition("-")[0]
+        assert await campaign.confirm(first.batch_ids[0], f"{name}-{second.id}") is None
+        assert (await only(campaign, State.UNKNOWN)).id == second.id
+
+
+async def test_a_dry_run_that_names_another_batch_is_no_evidence(world: World) -> None:
+    """The same text to the same people at another time is another batch."""
+    later = world.clock.now + timedelta(hours=1)
+    async with world.open(transport=Scripted(world, None, b"502")) as campaign:
+        await campaign.plan_text(TEXT, mobiles(4))
+        await campaign.plan_text(TEXT, mobiles(4), send_at=later)
+        await finish(campaign, max_in_flight=1)
+        assert len((await campaign.reconcile()).left) == 1
+
+
 async def test_a_persons_word_settles_a_doubt(world: World) -> None:
     """It is kept as evidence; only the unknown can be resolved."""
     transport = Scripted(world, b"502", b"502")

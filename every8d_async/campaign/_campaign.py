@@ -322,12 +322,15 @@ class Campaign:
         """
         Follow up a push report: its BatchID, and its SUBJECT or MR with our intent code.
 
+        SUBJECT always has the code, MR only for texts of their own. It may be called for each
+        report that comes in; that of a batch which is not unknown costs no query.
+
         A push report proves nothing alone. The gateway is asked for the reports of its batch, and
         if they list just the recipients of ours, and ours is unknown, it is accepted.
 
         Returns:
             Our batch, as it stands then; None where the text names none of this campaign, or the
-            gateway's batch holds others.
+            gateway's batch holds others, or is that of another batch of ours.
 
         Raises:
             Every8DError: The query failed; nothing was changed.

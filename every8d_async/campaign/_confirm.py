@@ -13,6 +13,7 @@ from every8d_async._requests import PageQuery
 from every8d_async.campaign._values import Batch, Person, State
 from every8d_async.campaign._worker import Worker
 
+_PAGE = 1000
 _INTENT = re.compile(r"\b(e[0-9a-f]{8})-([0-9]{1,18})(?:-[0-9]+)?\b")
 
 
@@ -39,9 +40,13 @@ async def matching(worker: Worker, batch: Batch, batch_id: str) -> Batch | None:
     """
     Ask for a gateway batch's reports; give ours as accepted if it holds just our recipients.
 
+    A gateway's batch that another batch of the journal has is never ours.
+
     Raises:
         Every8DError: As by a query.
     """
+    if await _is_anothers(worker, batch, batch_id):
+        return None
     # One more than ours would be another batch.
     rows = await pager(worker, batch_id).collect(batch.recipients + 1)
     ours = await names(worker, batch)
@@ -59,6 +64,15 @@ async def matching(worker: Worker, batch: Batch, batch_id: str) -> Batch | None:
         unsent=unsent,
         cost=sum((row.cost or Decimal(0) for row in rows), Decimal(0)),
     )
+
+
+async def _is_anothers(worker: Worker, batch: Batch, batch_id: str) -> bool:
+    after = 0
+    while page := await worker.journal.page(tuple(State), after, _PAGE):
+        if any(batch_id in each.batch_ids and each.id != batch.id for each in page):
+            return True
+        after = page[-1].id
+    return False
 
 
 class Names(dict[str, Person]):

@@ -18,9 +18,11 @@ from http import HTTPStatus
 from aiohttp import web
 
 from every8d_async._session import Every8DSession
-from every8d_async.webhooks import MAX_BYTES, Handler, Quarantine, Receiver
+from every8d_async.webhooks import MAX_BYTES, Handler, Quarantine, Receiver, ReceiverStats
 
 __all__ = ["SESSION", "cleanup_ctx", "report_routes"]
+
+_ENDS = ("", "/", "//")  # a slash too many in the gateway's settings is no reason to lose a report
 
 SESSION = web.AppKey("every8d_session", Every8DSession)
 """Where an application keeps its session: ``app[SESSION]``."""
@@ -52,9 +54,10 @@ def report_routes(
     encoding: str = "utf-8",
     max_bytes: int = MAX_BYTES,
     quarantine: Quarantine | None = None,
+    stats: ReceiverStats | None = None,
 ) -> list[web.RouteDef]:
     """
-    Make routes that receive push reports at ``{path}/{token}``, with and without a slash.
+    Make routes that receive push reports at ``{path}/{token}``, with and without slashes.
 
     aiohttp's server itself refuses request lines over 8190 bytes, which a very long text in a GET
     may exceed: choose POST in the gateway's settings, or raise ``max_line_size``.
@@ -66,18 +69,24 @@ def report_routes(
         encoding: ``utf-8`` or ``big5``.
         max_bytes: The longest query string or form body that is read.
         quarantine: Stores what can't be read.
+        stats: Counts how requests ended.
 
     Raises:
         ValueError: Tokens or encoding won't do.
     """
     receiver = Receiver(
-        handler, tokens=tokens, encoding=encoding, max_bytes=max_bytes, quarantine=quarantine
+        handler,
+        tokens=tokens,
+        encoding=encoding,
+        max_bytes=max_bytes,
+        quarantine=quarantine,
+        stats=stats,
     )
 
     async def answer(request: web.Request) -> web.Response:
         return await _answer(receiver, request)
 
-    return [web.route("*", f"{path.rstrip('/')}/{{token}}{end}", answer) for end in ("", "/")]
+    return [web.route("*", f"{path.rstrip('/')}/{{token}}{end}", answer) for end in _ENDS]
 
 
 async def _answer(receiver: Receiver, request: web.Request) -> web.Response:
@@ -92,7 +101,11 @@ async def _answer(receiver: Receiver, request: web.Request) -> web.Response:
     # As it came: what aiohttp makes of a query holds for UTF-8 alone.
     query = request.raw_path.partition("?")[2].encode("utf-8", "surrogateescape")
     token = request.match_info["token"]
-    status = HTTPStatus(await receiver.answer(request.method, token, query, read_body))
+    try:
+        status = HTTPStatus(await receiver.answer(request.method, token, query, read_body))
+    except (web.RequestPayloadError, ConnectionError):
+        # The body broke off, or can't be unpacked. (What a handler raises does not come here.)
+        status = HTTPStatus.BAD_REQUEST
     if status == HTTPStatus.NOT_FOUND:
         raise web.HTTPNotFound
     allow = {"Allow": "GET, HEAD, POST"} if status == HTTPStatus.METHOD_NOT_ALLOWED else None

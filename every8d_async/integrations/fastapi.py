@@ -19,9 +19,11 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.requests import HTTPConnection
 
 from every8d_async._session import Every8DSession
-from every8d_async.webhooks import MAX_BYTES, Handler, Quarantine, asgi
+from every8d_async.webhooks import MAX_BYTES, Handler, Quarantine, ReceiverStats, asgi
 
 __all__ = ["SessionDep", "lifespan", "report_router", "session_of"]
+
+_ENDS = ("", "/", "//")  # FastAPI redirects (307) where a slash too many is not foreseen
 
 
 def lifespan(
@@ -70,9 +72,10 @@ def report_router(
     encoding: str = "utf-8",
     max_bytes: int = MAX_BYTES,
     quarantine: Quarantine | None = None,
+    stats: ReceiverStats | None = None,
 ) -> APIRouter:
     """
-    Make a router that receives push reports at ``{path}/{token}``, with and without a slash.
+    Make a router that receives push reports at ``{path}/{token}``, with and without slashes.
 
     Args:
         handler: As of `every8d_async.webhooks.asgi`, like all but `path`.
@@ -81,16 +84,22 @@ def report_router(
         encoding: ``utf-8`` or ``big5``.
         max_bytes: The longest query string or form body that is read.
         quarantine: Stores what can't be read.
+        stats: Counts how requests ended.
 
     Raises:
         ValueError: Tokens or encoding won't do.
     """
-    # An ASGI application as endpoint: FastAPI neither validates (422) nor redirects (307) here.
+    # An ASGI application as endpoint, which FastAPI does not validate for (422).
     app: Any = asgi(
-        handler, tokens=tokens, encoding=encoding, max_bytes=max_bytes, quarantine=quarantine
+        handler,
+        tokens=tokens,
+        encoding=encoding,
+        max_bytes=max_bytes,
+        quarantine=quarantine,
+        stats=stats,
     )
     router = APIRouter()
-    for end in ("", "/"):
+    for end in _ENDS:
         target = f"{path.rstrip('/')}/{{token}}{end}"
         router.add_route(target, app, name="every8d_reports", include_in_schema=False)
     return router

@@ -106,7 +106,8 @@ class RedisTokenStore:
         self._prefix = prefix
         self._lock_ms = math.ceil(lock_seconds * 1000)
         self._patience = patience
-        self._held: dict[str, str] = {}
+        # By task: after Redis has forgotten a lock, two of them may hold it here.
+        self._held: dict[tuple[asyncio.Task[Any] | None, str], str] = {}
         self._save, self._discard = redis.register_script(_SAVE), redis.register_script(_DISCARD)
         self._push_on, self._release = (
             redis.register_script(_EXTEND),
@@ -128,7 +129,7 @@ class RedisTokenStore:
         left = 0 if math.isinf(end) else max(1, math.ceil((end - time.time()) * 1000))
         names = [self._name(key), self._lock_name(key)]
         value = json.dumps(plain_of(token))
-        held = self._held.get(key, "")
+        held = self._held.get((asyncio.current_task(), key), "")
         if not await self._ask(self._save(keys=names, args=[value, left, held])):
             _LOG.warning("the login took longer than its lock: its token is not shared")
 
@@ -138,17 +139,18 @@ class RedisTokenStore:
 
     @asynccontextmanager
     async def lock(self, key: str) -> AsyncGenerator[None]:
-        """Hold off every other login for this key, in any process, until it expires."""
+        """Hold off every other login for this key, in any process; save in the same task."""
         name, secret = self._lock_name(key), secrets.token_hex(16)
         while not await self._ask(self._redis.set(name, secret, nx=True, px=self._lock_ms)):  # noqa: ASYNC110 - nobody tells when it is free
             await asyncio.sleep(_POLL)
-        self._held[key] = secret
+        holder = asyncio.current_task(), key
+        self._held[holder] = secret
         extending = asyncio.create_task(self._extend(name, secret))
         try:
             yield
         finally:
             extending.cancel()
-            del self._held[key]
+            del self._held[holder]
             await self._ask(self._release(keys=[name], args=[secret]))
 
     async def _extend(self, name: str, secret: str) -> None:

@@ -25,6 +25,7 @@ def asgi(
     encoding: str = "utf-8",
     max_bytes: int = MAX_BYTES,
     quarantine: Quarantine | None = None,
+    stats: ReceiverStats | None = None,
 ) -> "ReportApp":
     """
     Make an ASGI application that receives push reports at any path ending in a token.
@@ -36,13 +37,19 @@ def asgi(
         encoding: What the gateway's settings say: ``utf-8`` or ``big5``.
         max_bytes: The longest query string or form body that is read.
         quarantine: Stores what can't be read; without one it is answered with 400.
+        stats: Counts how requests ended; the application's own `stats` if None.
 
     Raises:
         ValueError: Tokens or encoding won't do.
     """
     return ReportApp(
         Receiver(
-            handler, tokens=tokens, encoding=encoding, max_bytes=max_bytes, quarantine=quarantine
+            handler,
+            tokens=tokens,
+            encoding=encoding,
+            max_bytes=max_bytes,
+            quarantine=quarantine,
+            stats=stats,
         )
     )
 

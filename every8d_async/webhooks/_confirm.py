@@ -1,10 +1,13 @@
 """Ask the gateway what is true: push reports carry no signature."""
 
+import re
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from typing import Protocol, overload
 
 from every8d_async._models import DeliveryReport, Reply
 from every8d_async.webhooks._values import PushedReply, PushedReport
+
+_LOST = re.compile("[?\ufffd]+")  # what stands where the push report's encoding lacks a character
 
 Pushed = PushedReport | PushedReply
 Row = DeliveryReport | Reply
@@ -43,6 +46,9 @@ async def confirm(session: Asking, report: Pushed) -> Row | None:
     Believe what comes back, not what was pushed: the status may differ, as a later one does from
     the one that was pushed. It reads the batch's pages until the message is found; for many reports
     `confirm_all` reads each batch once.
+
+    A question mark or U+FFFD in the pushed text or reference may stand for characters that BIG5
+    lacks, such as an emoji; what comes back has them.
 
     Returns:
         The gateway's own report, or reply; None where it knows of none: don't believe the pushed.
@@ -124,5 +130,15 @@ def _is_about(row: Row, report: Pushed) -> bool:
     if isinstance(row, Reply):
         # A pushed time may be missing; the text tells two replies of one person apart.
         times = {row.received_at, report.received_at} - {None}
-        return row.text == report.text and len(times) < 2  # noqa: PLR2004
-    return report.reference in {"", row.reference}
+        return _may_be(report.text, row.text) and len(times) < 2  # noqa: PLR2004
+    return not report.reference or _may_be(report.reference, row.reference.strip())
+
+
+def _may_be(pushed: str, kept: str) -> bool:
+    """Compare what was pushed with what is true; BIG5 may have lost characters on the way."""
+    return pushed == kept or (bool(_LOST.search(pushed)) and _in_big5(pushed) == _in_big5(kept))
+
+
+def _in_big5(text: str) -> str:
+    # One that is lost may count as two: UTF-16 has no other way to write an emoji.
+    return _LOST.sub("?", text.encode("cp950", "replace").decode("cp950"))

@@ -80,7 +80,9 @@ def _of_bytes(data: bytes, codec: str) -> Iterator[Pair | str]:
 
 
 def _of_mapping(data: Mapping[object, object]) -> Iterator[Pair | str]:
-    for name, value in data.items():
+    # The items of Starlette's, Django's and Werkzeug's mappings leave repeated values out.
+    all_of = getattr(data, "getlist", None)
+    for name, value in ((name, all_of(name)) for name in data) if all_of else data.items():
         if not isinstance(name, str):
             yield "a name is not text"
             continue

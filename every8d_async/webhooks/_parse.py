@@ -1,7 +1,7 @@
 """Read a push report (§6): pure, and strict where a wrong value could do harm."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -14,6 +14,9 @@ from every8d_async._models import TAIPEI, canonical
 from every8d_async.webhooks._decode import Pair, codec_of, pairs_of
 from every8d_async.webhooks._values import InvalidReport, PushedReply, PushedReport
 
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+# Whatever can be sent as a reference comes back as MR, tabs and line ends too.
+_UNSENDABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _CODE = re.compile(r"-?[0-9]{1,9}")
 _POINTS = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,6})?")
 # The text says the first form; the gateway's query replies write the others.
@@ -31,8 +34,8 @@ def parse_report(
     another one is kept in `extra`, as are names that the text does not list.
 
     Args:
-        data: The raw query string or form body, or names with values that were decoded already (a
-            value may be a list of texts).
+        data: The raw query string or form body, or names with values that were decoded already: a
+            framework's own mapping, or one in which a value may be a list of texts.
         encoding: What the gateway's settings say: ``utf-8``, or ``big5`` (read as cp950).
 
     Raises:
@@ -47,19 +50,27 @@ def parse_report(
         raise InvalidReport(found.problems)
     code = given.pop("code")
     if code == DeliveryStatus.REPLY:
-        return PushedReply(**given, extra=found.extra)
-    return PushedReport(**given, code=code, extra=found.extra)
+        return PushedReply(**given, extra=found.extra())
+    return PushedReport(**given, code=code, extra=found.extra())
 
 
 def _text(value: str) -> str:
     return value
 
 
-def _identifier(value: str) -> str:
+def _without(unwanted: re.Pattern[str], value: str) -> str:
     bare = value.strip()
-    if not bare.isprintable():
+    if unwanted.search(bare):
         raise ValueError("must not hold control characters")
     return bare
+
+
+def _identifier(value: str) -> str:
+    return _without(_CONTROL, value)
+
+
+def _reference(value: str) -> str:
+    return _without(_UNSENDABLE, value)
 
 
 def _mobile(value: str) -> str:
@@ -108,7 +119,7 @@ _FIELDS = {
     "RT": _Field("received_at", _time),
     "SM": _Field("text", _text),
     "ST": _Field("sent_at", _time),
-    "MR": _Field("reference", _identifier),
+    "MR": _Field("reference", _reference),
     "SUBJECT": _Field("subject", _text),
     "NAME": _Field("name", _text),
     "SOURCE": _Field("source", _text),
@@ -125,7 +136,7 @@ class _Found:
 
     def __init__(self) -> None:
         self.problems: list[str] = []
-        self.extra: dict[str, str] = {}
+        self._extra: dict[str, list[str]] = {}
         self._values: dict[str, list[str]] = {}
 
     def add(self, pair: Pair) -> None:
@@ -134,8 +145,11 @@ class _Found:
         if official is not None:
             self._values.setdefault(official, []).append(value)
         else:
-            # As the gateway's own kind of server joins them.
-            self.extra[name] = f"{self.extra[name]},{value}" if name in self.extra else value
+            self._extra.setdefault(name, []).append(value)
+
+    def extra(self) -> dict[str, str]:
+        # As the gateway's own kind of server joins them.
+        return {name: ",".join(values) for name, values in self._extra.items()}
 
     def value(self, name: str, field: _Field) -> Any:
         value = self._one(name, self._values.get(name, []))
@@ -148,11 +162,12 @@ class _Found:
             self.problems.append(f"{name}: {error}, not {mask(value)!r}")
             return None
 
-    def _one(self, name: str, values: Iterable[str]) -> str:
+    def _one(self, name: str, values: Sequence[str]) -> str:
         """Give the one value of a name; empty ones don't count beside others."""
         distinct = list(dict.fromkeys(value for value in values if value.strip()))
         if name == _REFERENCE and distinct[1:]:
-            self.extra[name] = ",".join(distinct[1:])
+            self._extra[name] = distinct[1:]
         elif distinct[1:]:
             self.problems.append(f"{name}: comes {len(distinct)} times, each time another")
-        return distinct[0] if distinct else ""
+        # A text of blanks alone is one: somebody may have answered so.
+        return next(iter(distinct or values), "")

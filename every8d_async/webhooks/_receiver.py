@@ -90,6 +90,7 @@ class Receiver:
         max_bytes: The longest query string or form body that is read.
         quarantine: Stores what can't be read. Without one it is answered with 400, comes again up
             to the gateway's limit, and is lost after that; log and `stats` tell of it.
+        stats: Counts how requests ended; its own if None.
 
     Raises:
         ValueError: A token is short or holds other characters than a path may, or there are none
@@ -104,6 +105,7 @@ class Receiver:
         encoding: str = "utf-8",
         max_bytes: int = MAX_BYTES,
         quarantine: Quarantine | None = None,
+        stats: ReceiverStats | None = None,
     ) -> None:
         codec_of(encoding)
         self._handler = handler
@@ -111,7 +113,7 @@ class Receiver:
         self._encoding = encoding
         self._max_bytes = max_bytes
         self._quarantine = quarantine
-        self.stats = ReceiverStats()
+        self.stats = stats or ReceiverStats()
 
     def knows(self, token: str) -> bool:
         """Tell whether a token is ours, in the same time whatever it is."""

@@ -1,7 +1,8 @@
 """FastAPI, aiohttp's server and plain ASGI: the same receiver behind each, on real sockets."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -14,7 +15,7 @@ from every8d_async import Every8DSession
 from every8d_async.integrations.aiohttp import SESSION, cleanup_ctx, report_routes
 from every8d_async.integrations.fastapi import SessionDep, lifespan, report_router
 from every8d_async.simulator import Simulator
-from every8d_async.webhooks import asgi, parse_report
+from every8d_async.webhooks import HideReports, ReceiverStats, asgi, parse_report
 from tests.webhooks.kit import OLD, QUERY, TOKEN, Store
 
 pytestmark = pytest.mark.anyio
@@ -110,13 +111,14 @@ async def status(port: int, method: str, target: str, body: bytes = b"") -> int:
 
 
 async def test_what_is_stored_is_200(face: Face, store: Store) -> None:
-    """GET and POST, with and without a slash, under both tokens: exactly 200, no redirect."""
+    """GET and POST, with and without slashes, under both tokens: exactly 200, no redirect."""
     async with face(store, {"tokens": [TOKEN, OLD]}) as port:
         assert await status(port, "GET", GET) == 200
         assert await status(port, "GET", GET.replace("?", "/?")) == 200
+        assert await status(port, "GET", GET.replace("?", "//?")) == 200
         assert await status(port, "POST", PATH, QUERY) == 200
         assert await status(port, "POST", f"/reports/{OLD}/", QUERY) == 200
-    assert store.reports == [parse_report(QUERY)] * 4
+    assert store.reports == [parse_report(QUERY)] * 5
 
 
 async def test_big5_byte_for_byte(face: Face, store: Store) -> None:
@@ -164,6 +166,16 @@ async def test_strangers_and_probes(face: Face, store: Store) -> None:
     assert not store.reports
 
 
+async def test_stats_of_ones_own(face: Face, store: Store) -> None:
+    """What became of requests is counted where you look."""
+    stats = ReceiverStats()
+    async with face(store, {"tokens": [TOKEN], "stats": stats}) as port:
+        await status(port, "GET", GET)
+        await status(port, "GET", f"{PATH}?BatchID=1")
+        await status(port, "GET", GET.replace(TOKEN, OLD))
+    assert stats == ReceiverStats(stored=1, invalid=1, strangers=1)
+
+
 @pytest.mark.parametrize("path", ["/hooks/sms", "/hooks/sms/"])
 async def test_another_path(store: Store, path: str) -> None:
     """The path before the token is yours."""
@@ -206,6 +218,59 @@ async def test_the_full_circle(face: Face, store: Store, method: Any, encoding: 
         (receipt.batch_id, "世界 & so on", 100),
         (receipt.batch_id, "好的 +1", 999),
     ]
+
+
+@pytest.fixture
+def _hidden() -> Iterator[None]:
+    hide = HideReports()
+    hide.install()
+    yield
+    for name in ("uvicorn.access", "aiohttp.access", "aiohttp.server"):
+        logging.getLogger(name).removeFilter(hide)
+
+
+@pytest.mark.usefixtures("_hidden")
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        (f"GET {GET}&NAME={'%e4' * 3000} HTTP/1.1", b""),
+        (f"GET {GET}&NAME=世界 HTTP/1.1", b""),
+        (f"POST {PATH} HTTP/1.1\r\nTransfer-Encoding: chunked", b"zz " + QUERY + b"\r\n"),
+        (f"POST {PATH} HTTP/1.1\r\nContent-Length: 9\r\nContent-Encoding: gzip", b"not gzip."),
+    ],
+    ids=["too long", "not escaped", "no chunk", "no gzip"],
+)
+async def test_what_a_server_cannot_read(
+    face: Face, store: Store, head: str, body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever judges it: stored, or not 200; no log shows the token, the number or the text."""
+    caplog.set_level(logging.INFO)
+    async with face(store, {"tokens": [TOKEN]}) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head.encode() + b"\r\nHost: x\r\nConnection: close\r\n\r\n" + body)
+        answer = (await reader.read()).split()[1]
+        writer.close()
+        await writer.wait_closed()
+    assert (answer == b"200") == bool(store.reports)
+    for secret in (TOKEN, "987654321", "secret"):
+        assert secret not in caplog.text
+    assert answer != b"500"
+
+
+async def test_a_caller_that_hangs_up(
+    face: Face, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Half a form is no report, and no error of ours: nothing is stored, nothing is shouted."""
+    async with face(store, {"tokens": [TOKEN]}) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n"
+        writer.write(head.encode() + QUERY)
+        await writer.drain()
+        assert await status(port, "HEAD", PATH) == 200  # it has come in, then
+        writer.transport.abort()
+        assert await status(port, "HEAD", PATH) == 200
+    assert not store.reports
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 # --- the session ---

@@ -221,6 +221,30 @@ async def test_a_lock_that_redis_forgot(redis: Redis) -> None:
     assert await store.load(KEY) == TOKEN
 
 
+async def test_two_of_one_store_while_redis_forgets(redis: Redis) -> None:
+    """Each has a lock of its own: who lost it saves nothing, and nobody's stays behind."""
+    store = RedisTokenStore(redis)
+    has_it, may_go = asyncio.Event(), asyncio.Event()
+
+    async def second() -> None:
+        async with store.lock(KEY):
+            has_it.set()
+            await may_go.wait()
+            await store.save(KEY, NEWER)
+
+    async with store.lock(KEY):
+        await redis.flushall()  # pyright: ignore[reportUnknownMemberType]
+        waiting = asyncio.create_task(second())
+        await has_it.wait()
+        await store.save(KEY, TOKEN)
+    assert await store.load(KEY) is None
+    assert await redis.exists(f"every8d:lock:{KEY}")
+    may_go.set()
+    await waiting
+    assert await store.load(KEY) == NEWER
+    assert not await redis.exists(f"every8d:lock:{KEY}")
+
+
 async def test_a_redis_that_hangs_is_not_waited_for(redis: Redis) -> None:
     """What takes longer than the patience is a TimeoutError."""
     await redis.client_pause(300)  # pyright: ignore[reportUnknownMemberType]

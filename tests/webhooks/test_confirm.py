@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -42,8 +43,9 @@ async def session(simulator: Simulator) -> AsyncIterator[Every8DSession]:
         yield session
 
 
-def pushed(simulator: Simulator) -> list[PushedReport | PushedReply]:
-    return [parse_report(push.query) for push in simulator.take_pushes()]
+def pushed(simulator: Simulator, encoding: Any = "utf-8") -> list[PushedReport | PushedReply]:
+    pushes = simulator.take_pushes(encoding=encoding)
+    return [parse_report(push.query, encoding=encoding) for push in pushes]
 
 
 def report(batch_id: str, **more: str) -> PushedReport:
@@ -134,3 +136,48 @@ async def test_many_at_once(simulator: Simulator, session: Every8DSession) -> No
     assert references == {"x", "y", "z", "1", None}
     assert rows[forged.key] is None
     assert len(rows) == 5
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "big5"])
+async def test_characters_that_big5_lacks(
+    simulator: Simulator, session: Every8DSession, encoding: str
+) -> None:
+    """BIG5 pushes other characters than were sent or answered; the gateway's own come back."""
+    texts = ["好😀", "简体", "好\ue000 ", "  ", "plain", "?", "\u3000"]
+    messages = [
+        PersonalizedMessage(FIRST, "x", reference=f"{number} {text}")
+        for number, text in enumerate(texts)
+    ]
+    receipt = await session.sms.send_personalized(messages)
+    simulator.deliver_all()
+    for text in texts:
+        simulator.add_reply(receipt.batch_id, FIRST, text)
+        simulator.advance(timedelta(seconds=1))
+    found = pushed(simulator, encoding)
+    rows = [row for row in (await confirm_all(session, found)).values() if row is not None]
+    assert [row.text for row in rows if isinstance(row, Reply)] == texts
+    references = [row.reference for row in rows if isinstance(row, DeliveryReport)]
+    assert references == [message.reference.strip() for message in messages]
+
+
+@pytest.mark.parametrize(
+    ("pushed_text", "is_confirmed"),
+    [
+        ("好??", True),  # Windows counts it as two
+        ("好\ufffd", True),  # what could not be read
+        ("好", False),
+        ("?", False),
+        ("好?的", False),
+        ("好👍", False),  # another character is no stand-in
+    ],
+)
+async def test_what_stands_in_for_a_character(
+    simulator: Simulator, session: Every8DSession, pushed_text: str, is_confirmed: bool
+) -> None:
+    """Question marks and U+FFFD stand in for what BIG5 lacks, and for nothing else."""
+    receipt = await session.sms.send("hello", to=FIRST)
+    simulator.deliver_all()
+    simulator.add_reply(receipt.batch_id, FIRST, "好😀")
+    fields = {"BatchID": receipt.batch_id, "RM": FIRST, "STATUS": "999", "SM": pushed_text}
+    row = await confirm(session, parse_report(fields))
+    assert (row is not None) == is_confirmed

@@ -1,9 +1,12 @@
 """Access logs: no token, number or text of a push report is left in them."""
 
 import logging
+import re
 from collections.abc import Iterator
 
 import pytest
+from aiohttp.http_exceptions import BadHttpMessage
+from aiohttp.web import RequestPayloadError
 
 from every8d_async.webhooks import HideReports
 from tests.webhooks.kit import QUERY, TOKEN
@@ -15,7 +18,7 @@ SECRETS = (TOKEN, "987654321", "secret", "f370a403")
 @pytest.fixture(autouse=True)
 def _leave_no_filters() -> Iterator[None]:
     yield
-    for name in ("uvicorn.access", "aiohttp.access", "mine"):
+    for name in ("uvicorn.access", "aiohttp.access", "aiohttp.server", "mine"):
         logger = logging.getLogger(name)
         for each in list(logger.filters):
             logger.removeFilter(each)
@@ -63,6 +66,7 @@ def test_aiohttp(caplog: pytest.LogCaptureFixture) -> None:
         ("/reports", "/reports"),
         ("/reports/", "/reports/"),
         ("/reportsfoo/bar", "/reportsfoo/bar"),
+        (f"/Reports/{TOKEN}", "/Reports/***"),
         (f"/elsewhere?{QUERY.decode()}", "/elsewhere?***"),
         ("/elsewhere?a=b&rm=+886987654321", "/elsewhere?***"),
         ("/elsewhere?a=886987654321", "/elsewhere?a=88698…321"),
@@ -85,3 +89,44 @@ def test_messages_that_are_no_text(caplog: pytest.LogCaptureFixture) -> None:
         logging.getLogger("mine").info(404)
     assert caplog.messages == ["404"]
     assert HideReports().filter(logging.makeLogRecord({"msg": None, "args": None}))
+
+
+# --- tracebacks ---
+
+
+def traceback_of(error: Exception, caplog: pytest.LogCaptureFixture) -> str:
+    """Log an error as aiohttp's server does."""
+    HideReports().install()
+    with caplog.at_level(logging.INFO, "aiohttp.server"):
+        try:
+            raise error
+        except type(error):
+            logging.getLogger("aiohttp.server").exception("Error handling request from %s", "::1")
+    for secret in SECRETS:
+        assert secret not in caplog.text
+    return caplog.text
+
+
+def test_a_traceback_with_a_url(caplog: pytest.LogCaptureFixture) -> None:
+    """A traceback stays, but for what it holds of a push report."""
+    text = traceback_of(ValueError(f"can't read b'{URL}'"), caplog)
+    assert text.endswith("ValueError: can't read b'/reports/***?***\n")
+    assert "in traceback_of" in text
+
+
+def test_a_traceback_without_one(caplog: pytest.LogCaptureFixture) -> None:
+    """A clean one is left to the handlers, which may want the error itself."""
+    assert "ValueError: no" in traceback_of(ValueError("no"), caplog)
+    assert caplog.records[0].exc_info is not None
+
+
+@pytest.mark.parametrize("is_cause", [False, True])
+def test_what_a_parser_refused(is_cause: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """Its message holds raw pieces of what came, cut anywhere: only the name of the error stays."""
+    error: Exception = BadHttpMessage("Invalid chunk:\n\n  b'zz secret text 987654321'")
+    if is_cause:
+        outer = RequestPayloadError(str(error))
+        outer.__cause__ = error
+        error = outer
+    name = type(error).__name__
+    assert re.search(rf"from ::1\n[\w.]+\.{name}\n$", traceback_of(error, caplog))
