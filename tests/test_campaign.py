@@ -740,6 +740,28 @@ async def test_a_dry_run_that_names_another_batch_is_no_evidence(world: World) -
         assert len((await campaign.reconcile()).left) == 1
 
 
+@pytest.mark.parametrize("hours", [None, 3])
+async def test_what_went_out_before_our_batch_is_another(world: World, hours: int | None) -> None:
+    """Yesterday's reminder, to the same people, proves nothing of today's: it stays unknown."""
+    async with world.session() as session:
+        ahead = None if hours is None else world.clock.now + timedelta(hours=1)
+        await session.sms.send(TEXT, list(mobiles(4)), send_at=ahead)
+    at = None if hours is None else world.clock.now + timedelta(hours=hours)
+    world.clock.now += timedelta(hours=hours is None)
+    async with world.open(transport=Scripted(world, b"502")) as campaign:
+        await campaign.plan_text(TEXT, mobiles(4), send_at=at)
+        await finish(campaign)
+        assert len((await campaign.reconcile()).left) == 1
+
+
+async def test_a_scheduled_batch_is_found_by_its_time(world: World) -> None:
+    at = world.clock.now + timedelta(hours=3)
+    async with world.open(transport=Scripted(world, "lost")) as campaign:
+        await campaign.plan_text(TEXT, mobiles(4), send_at=at)
+        await finish(campaign)
+        assert (await campaign.reconcile()).accepted == 1
+
+
 async def test_a_persons_word_settles_a_doubt(world: World) -> None:
     """It is kept as evidence; only the unknown can be resolved."""
     transport = Scripted(world, b"502", b"502")
