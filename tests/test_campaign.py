@@ -23,6 +23,7 @@ from every8d_async import (
 )
 from every8d_async.campaign import (
     Campaign,
+    Claim,
     ClaimLost,
     JournalError,
     Limits,
@@ -334,6 +335,74 @@ async def test_run_batch_may_be_called_by_anybody_at_any_time(world: World) -> N
     assert dict.fromkeys(mobiles(5), 1) == world.counts
 
 
+class Waiting(Scripted):
+    """Answers a send when it is let go; tells when it has arrived."""
+
+    def __init__(self, world: World, *script: str | bytes | None) -> None:
+        super().__init__(world, *script)
+        self.arrived, self.go = anyio.Event(), anyio.Event()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await super().handle_async_request(request)
+        if b"Send" in request.url.raw_path and b"IsSend=false" not in await request.aread():
+            self.arrived.set()
+            await self.go.wait()
+        return response
+
+
+async def test_whoever_looks_while_two_run_a_batch_leaves_it_to_them(world: World) -> None:
+    """The call that came second gives up its own hold only: the batch is not left behind."""
+    transport = Waiting(world)
+    async with world.open(transport=transport) as campaign:
+        await campaign.plan(messages(5))
+        async with anyio.create_task_group() as group:
+            group.start_soon(campaign.run_batch, 1)
+            group.start_soon(campaign.run_batch, 1)
+            await transport.arrived.wait()
+            await anyio.wait_all_tasks_blocked()
+            assert (await campaign.status()).on_wire == 5
+            transport.go.set()
+        assert (await only(campaign, State.ACCEPTED)).sent == 5
+
+
+async def test_whoever_looks_while_two_reconcile_leaves_the_repeat_to_them(world: World) -> None:
+    """The repeat that lost is over, and the one that is on the wire is not left behind."""
+    transport = Waiting(world, b"502")
+    transport.go.set()
+    async with world.open(transport=transport) as campaign:
+        await campaign.plan_text(TEXT, mobiles(5), filtered=True)
+        await finish(campaign)
+        before = await only(campaign, State.UNKNOWN)
+        transport.arrived, transport.go = anyio.Event(), anyio.Event()
+        async with anyio.create_task_group() as group:
+            group.start_soon(campaign._worker.attempt, before)
+            await transport.arrived.wait()
+            with pytest.raises(ClaimLost):
+                await campaign._worker.attempt(before)
+            assert (await campaign.status()).on_wire == 5
+            transport.go.set()
+        assert (await only(campaign, State.ACCEPTED)).sent == 5
+
+
+async def test_a_claim_is_held_before_anybody_can_look(world: World) -> None:
+    """Else it would be taken for left behind, between its commit and its owner's next step."""
+    async with world.open() as campaign, anyio.create_task_group() as group:
+        await campaign.plan(messages(3), batch_size=1)
+        journal = campaign._journal
+        claim = journal.claim
+
+        async def watched(*given: Any) -> Claim:
+            claimed = await claim(*given)
+            group.start_soon(campaign.status)
+            await anyio.wait_all_tasks_blocked()
+            await journal.get(1)  # behind what that one asks of the journal
+            return claimed
+
+        journal.claim = watched  # type: ignore[method-assign, assignment]
+        assert [outcome.state for outcome in await finish(campaign)] == ["accepted"] * 3
+        assert not campaign._worker.active
+
+
 async def test_run_batch_tells_of_a_failure_as_a_state(world: World) -> None:
     world.simulator.faults.add("SendParam", HttpStatus(502))
     async with world.open() as campaign:
@@ -446,7 +515,7 @@ async def test_a_claim_that_was_lost_sends_nothing(world: World) -> None:
         stale = claimed(stood, "somebody else", world.clock())
         with pytest.raises(ClaimLost):
             await campaign._worker.attempt(stale)
-        assert await campaign._worker._claim(stale) is None
+        await campaign._worker._send(stale)
         assert (await only(campaign, State.PLANNED)) == stood
     assert not world.simulator.sent
 

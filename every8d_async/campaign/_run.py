@@ -23,7 +23,7 @@ class _Planned:
         self._worker = worker
         self._limits = limits
         self._after = 0
-        self.waiting: set[int] = set()
+        self._held: set[Batch] = set()
         self.crossed = ""
 
     def __aiter__(self) -> Self:
@@ -40,23 +40,26 @@ class _Planned:
         return batch
 
     async def _claim(self) -> Batch | None:
-        worker = self._worker
-        claim = await worker.journal.claim(self._after, self._limits, worker.clock())
+        claim = await self._worker.claim(self._after, self._limits)
         self.crossed = claim.crossed
         if claim.batch is not None:
             self._after = claim.batch.id
-            self.waiting.add(claim.batch.id)
-            worker.active.add(claim.batch.id)
+            self._held.add(claim.batch)
         return claim.batch
 
     def begin_again(self) -> None:
         """Take those again that came back, after a pause."""
         self._after = 0
 
-    def let_go(self) -> None:
+    def let_go(self, batch: Batch) -> None:
+        """Give up a batch that had its turn."""
+        self._held.discard(batch)
+        self._worker.let_go(batch.id)
+
+    def let_all_go(self) -> None:
         """Give up what was claimed and did not get its turn."""
-        self._worker.active -= self.waiting
-        self.waiting.clear()
+        for batch in tuple(self._held):
+            self.let_go(batch)
 
 
 class CampaignRun:
@@ -144,7 +147,7 @@ class CampaignRun:
             await self._bulk.__aexit__(exc_type, exc_value, traceback)
         finally:
             with anyio.CancelScope(shield=True):
-                self._source.let_go()
+                self._source.let_all_go()
                 await self._worker.recover()
 
     def __aiter__(self) -> Self:
@@ -158,11 +161,11 @@ class CampaignRun:
 
     async def _send(self, group: tuple[Batch, ...]) -> AnyReceipt:
         batch = group[0]
-        self._source.waiting.discard(batch.id)
         self._stood[batch.id] = batch
         try:
             return await self._worker.attempt(batch)
         finally:
+            self._source.let_go(batch)
             with anyio.CancelScope(shield=True):
                 self._stood[batch.id] = await self._worker.get(batch.id)
             self._count(self._stood[batch.id])
