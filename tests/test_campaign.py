@@ -245,6 +245,24 @@ async def test_the_run_pauses_for_causes_that_are_not_the_messages_own(world: Wo
         assert (run.summary.not_sent, run.summary.accepted) == (10, 30)
 
 
+async def test_resuming_early_tells_each_try_as_it_stood(world: World) -> None:
+    """A batch that is claimed again while its first outcome waits has two, each its own."""
+    async with world.open(transport=Scripted(world, *[b"403"] * 3)) as campaign:
+        await campaign.plan(messages(12), batch_size=1)
+        told: list[tuple[str, State]] = []
+        async with campaign.run(max_in_flight=8) as run:
+            async for outcome in run:
+                told.append((outcome.state, outcome.batch.state))
+                if run.paused:
+                    run.resume()
+                await anyio.wait_all_tasks_blocked()
+                await campaign.status()  # behind what the run asked of the journal
+        assert set(told) == {("accepted", State.ACCEPTED), ("not_sent", State.PLANNED)}
+        assert run.summary.accepted + (await campaign.status()).planned == 12
+        await finish(campaign)
+    assert dict.fromkeys(mobiles(12), 1) == world.counts
+
+
 async def test_a_refused_login_leaves_all_planned(world: World) -> None:
     async with world.open() as campaign:
         await campaign.plan(messages(30), batch_size=10)

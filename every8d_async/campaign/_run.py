@@ -95,7 +95,7 @@ class CampaignRun:
         self.summary = BulkSummary()
         self._worker = worker
         self._source = _Planned(worker, limits)
-        self._stood: dict[int, Batch] = {}
+        self._stood: dict[Batch, Batch] = {}  # how each stands that was claimed, by its claim
         self._bulk: BulkRun[Batch] = BulkRun(
             self._source,
             Plan[Batch, Batch](
@@ -156,19 +156,19 @@ class CampaignRun:
     async def __anext__(self) -> CampaignOutcome:
         """Wait for the next batch to finish."""
         outcome = await anext(self._bulk)
-        batch = self._stood.pop(outcome.messages[0].id)
+        batch = self._stood.pop(outcome.messages[0])
         return CampaignOutcome(batch, outcome.state, outcome.receipt, outcome.error)
 
     async def _send(self, group: tuple[Batch, ...]) -> AnyReceipt:
         batch = group[0]
-        self._stood[batch.id] = batch
+        self._stood[batch] = batch
         try:
             return await self._worker.attempt(batch)
         finally:
             self._source.let_go(batch)
             with anyio.CancelScope(shield=True):
-                self._stood[batch.id] = await self._worker.get(batch.id)
-            self._count(self._stood[batch.id])
+                self._stood[batch] = await self._worker.get(batch.id)
+            self._count(self._stood[batch])
 
     def _count(self, batch: Batch) -> None:
         name = _ENDINGS.get(batch.state, "not_sent")
