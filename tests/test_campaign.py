@@ -32,6 +32,7 @@ from every8d_async.campaign import (
     State,
     TooLate,
 )
+from every8d_async.campaign._journal import Form
 from every8d_async.campaign._values import claimed
 from every8d_async.simulator import Account, FirewallPage, HttpStatus, Refuse, Reset
 from tests.campaign_kit import Scripted, World, finish, messages, mobiles, only
@@ -939,6 +940,35 @@ async def test_purging_removes_personal_data_from_the_files(world: World) -> Non
         world.clock.now += timedelta(days=1)
         assert await campaign.purge(after=timedelta(days=1)) == 1
         assert [e.text for e in await campaign.evidence(2)][-1].endswith("none")
+
+
+async def test_what_was_purged_is_asked_for_no_more(world: World) -> None:
+    """Reopened, too: it has no reports to fetch, and nothing to send again."""
+    async with world.open(transport=Scripted(world, b"200-28,no")) as campaign:
+        await campaign.plan_text(TEXT, mobiles(4), batch_size=2)
+        await finish(campaign, max_in_flight=1)
+        assert await campaign.purge(after=timedelta(0)) == 2
+    async with world.open() as campaign:
+        assert (await campaign.reports()).batches == 0
+        with pytest.raises(InvalidRequest, match="1 was purged"):
+            await campaign.replan(1)
+        assert not await finish(campaign)
+
+
+async def test_a_batch_whose_payload_cannot_be_read_is_let_go_of(world: World) -> None:
+    """The bug comes out, and the batch is planned, not this worker's for ever."""
+    async with world.open() as campaign:
+        await campaign.plan(messages(4))
+        journal = campaign._journal
+
+        async def broken(_form: int) -> Form:
+            raise RuntimeError("broken")
+
+        journal.form = broken  # type: ignore[method-assign, assignment]
+        for attempt in (campaign.run_batch(1), finish(campaign)):
+            with pytest.raises(RuntimeError, match="broken"):
+                await attempt
+            assert (await campaign.status()).planned == 4
 
 
 async def test_nothing_secret_shows(world: World, caplog: pytest.LogCaptureFixture) -> None:

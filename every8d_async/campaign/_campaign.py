@@ -380,8 +380,8 @@ class Campaign:
             The batch, planned; the next run sends it.
 
         Raises:
-            InvalidRequest: There is no such batch, it is neither refused nor not sent, or it can't
-                be sent at all.
+            InvalidRequest: There is no such batch, it is neither refused nor not sent, it was
+                purged, or it can't be sent at all.
         """
 
         def decide(before: Batch) -> Batch:
@@ -392,6 +392,8 @@ class Campaign:
             raise InvalidRequest(
                 [f"batch: {stood.cause or 'it was not tried yet'}"], operation="campaign.replan"
             )
+        if not await self._journal.payload(batch):
+            raise InvalidRequest([f"batch: {batch} was purged"], operation="campaign.replan")
         states = (State.REFUSED, State.NOT_SENT)
         return await self._decide(batch, states, decide, "planned again by a person")
 

@@ -158,7 +158,7 @@ class Journal(Protocol):
         ...
 
     async def unreported(self, after: int, size: int) -> list[Batch]:
-        """Give the next accepted batches whose reports are not complete, by id."""
+        """Give the next accepted batches whose reports are not complete, by id; none purged."""
         ...
 
     async def keep_reports(

@@ -176,9 +176,8 @@ class SqliteJournal:
 
     async def unreported(self, after: int, size: int) -> list[Batch]:
         """Give batches without all reports; see `Journal.unreported`."""
-        return await self._batches(
-            "state = ? AND NOT reported AND id > ?", (State.ACCEPTED, after), size
-        )
+        where = "state = ? AND NOT reported AND id IN (SELECT batch FROM payload) AND id > ?"
+        return await self._batches(where, (State.ACCEPTED, after), size)
 
     async def _batches(self, where: str, values: tuple[object, ...], size: int) -> list[Batch]:
         query = f"SELECT {rows.COLUMNS} FROM batch WHERE {where} ORDER BY id LIMIT ?"  # noqa: S608
