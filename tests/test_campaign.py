@@ -180,6 +180,20 @@ async def test_a_refused_batch_can_be_planned_again(world: World) -> None:
     assert dict.fromkeys(mobiles(5), 1) == world.counts
 
 
+async def test_a_proxys_no_is_not_the_messages_own(world: World) -> None:
+    """HTTP 404 and its like say that the gateway looked at no message: all stays planned."""
+    async with world.open(transport=Scripted(world, *[b"404no"] * 5)) as campaign:
+        await campaign.plan(messages(20), batch_size=2)
+        async with campaign.run(max_in_flight=1) as run:
+            told = [(outcome.state, outcome.batch.state) async for outcome in run]
+            assert run.paused
+        assert set(told) <= {("not_sent", State.PLANNED), ("accepted", State.ACCEPTED)}
+        assert run.summary.not_sent == 10
+        assert (await campaign.status()).refused == 0
+        await finish(campaign)
+    assert dict.fromkeys(mobiles(20), 1) == world.counts
+
+
 async def test_an_unknown_batch_is_never_sent_again(world: World) -> None:
     """It is listed with its people, and stays so through any number of runs."""
     world.simulator.faults.add("SendParam", Reset(acts=True))

@@ -15,9 +15,9 @@ from typing import Any, Protocol
 import anyio
 from attrs import evolve
 
+from every8d_async._bulk import _state_of as state_of
 from every8d_async._endpoints import Endpoint
 from every8d_async._errors import (
-    AuthenticationFailed,
     Every8DError,
     GatewayRefused,
     InvalidRequest,
@@ -257,8 +257,7 @@ class _Attempt:
             return self._as_before(), f"the repeat was not sent: {name}"
         if isinstance(error, TooLate):
             return self._ended(State.NOT_SENT, "send_before had passed"), "send_before had passed"
-        own = isinstance(error, GatewayRefused | InvalidRequest)
-        if own and not isinstance(error, AuthenticationFailed):
+        if state_of(error) == "refused":
             code = error.code if isinstance(error, GatewayRefused) else None
             refused = self._ended(State.REFUSED, f"refused with code {code}")
             return evolve(refused, code=code), f"the gateway refused it with code {code}"
