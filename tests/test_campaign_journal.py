@@ -163,6 +163,37 @@ async def test_a_gone_owner_leaves_no_litter(path: Path) -> None:
     dead.end()
 
 
+@pytest.mark.anyio
+async def test_a_file_is_one_by_whatever_name_it_is_opened(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link, or another folder to start from, makes no live owner seem gone."""
+    link = path.parent / "current.sqlite3"
+    link.symlink_to(path)
+    async with Opened(path) as live:
+        await live.add(FORM, [group(1)], NOW)
+        await live.claim(0, Limits(), NOW)
+        async with Opened(link) as looking:
+            assert await looking.recover((), NOW) == 0
+        monkeypatch.chdir(path.parent)
+        relative = Opened(Path(path.name))
+        monkeypatch.chdir("/")
+        async with relative as looking:
+            assert await looking.recover((), NOW) == 0
+
+
+@pytest.mark.anyio
+async def test_a_file_of_any_name_is_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of the name under which SQLite would keep nothing."""
+    monkeypatch.chdir(tmp_path)
+    async with Opened(Path(":memory:")) as journal:
+        await journal.add(FORM, [group(1)], NOW)
+    async with Opened(Path(":memory:")) as journal:
+        assert (await journal.status()).planned == 1
+
+
 def test_a_killed_process_is_gone_at_once(path: Path) -> None:
     """The system lets go of its lock: no timer, no heartbeat."""
     program = (

@@ -61,7 +61,8 @@ class SqliteJournal:
     name: str
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = Path(path)
+        # The locks of owners lie beside the file itself, by whatever name it is opened.
+        self._path = Path(path).resolve()
         self._owner = Owner(self._path)
         self.owner = self._owner.name
         self.name = ""
