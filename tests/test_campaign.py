@@ -1,7 +1,8 @@
 """Campaigns as callers meet them: planned once, sent once, told in full, settled by evidence."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from attrs import evolve
 
 from every8d_async import (
     AuthenticationFailed,
@@ -538,6 +540,64 @@ async def test_what_a_worker_leaves_that_dies_meanwhile_is_run_at_the_end(world:
         async with campaign.run(1, progress=lambda _: dying._owner.end()) as run:
             assert [outcome.batch.id async for outcome in run] == [2, 3, 1]
         await dying.aclose()
+
+
+@asynccontextmanager
+async def dying_on_wire(world: World, campaign: Campaign) -> AsyncGenerator[str]:
+    """Plan four, let an owner send them, and lose that owner with the answer; give a SUBJECT."""
+    dying = SqliteJournal(world.path)
+    await dying.open(campaign._account)
+    await campaign.plan_text(TEXT, mobiles(4))
+    batch = (await dying.claim(0, Limits(), world.clock())).batch
+    assert batch is not None
+    now = world.clock()
+    await dying.move(batch, evolve(batch, state=State.ON_WIRE, wired_at=now), "", now)
+    subject = campaign._worker.intent(batch)
+    async with world.session() as session:
+        await session.sms.send(TEXT, list(mobiles(4)), subject=subject)
+    dying._owner.end()
+    yield subject
+    await dying.aclose()
+
+
+async def test_a_gone_owners_doubt_is_seen_by_whoever_asks_first(world: World) -> None:
+    """Without a run or a status: it is listed."""
+    async with world.open() as campaign, dying_on_wire(world, campaign):
+        assert (await only(campaign, State.UNKNOWN)).recipients == 4
+
+
+async def test_a_gone_owners_doubt_is_there_when_the_campaign_is_opened(world: World) -> None:
+    async with world.open() as campaign, dying_on_wire(world, campaign), world.open() as other:
+        batch = await other._journal.get(1)
+        assert batch is not None
+        assert batch.state is State.UNKNOWN
+
+
+async def test_a_gone_owners_doubt_can_be_resolved_at_once(world: World) -> None:
+    async with world.open() as campaign, dying_on_wire(world, campaign):
+        assert (await campaign.resolve(1, sent=True)).state is State.ACCEPTED
+
+
+async def test_a_gone_owners_doubt_is_confirmed_by_a_push_report(world: World) -> None:
+    """A process that only receives reports loses no evidence."""
+    async with world.open() as campaign, dying_on_wire(world, campaign) as subject:
+        found = await campaign.confirm(world.simulator.batches[0].batch_id, subject)
+        assert found is not None
+        assert found.state is State.ACCEPTED
+
+
+async def test_a_campaign_that_cannot_be_taken_up_is_closed(world: World) -> None:
+    """What fails while it is opened leaves no owner behind."""
+    async with world.session() as session:
+        campaign = Campaign.open(world.path, session)
+
+        async def broken(*_: object) -> int:
+            raise RuntimeError("broken")
+
+        campaign._journal.recover = broken  # type: ignore[method-assign]
+        with pytest.raises(RuntimeError, match="broken"):
+            await campaign.__aenter__()
+    assert [world.path] == list(world.path.parent.iterdir())
 
 
 async def test_a_claim_that_was_lost_sends_nothing(world: World) -> None:

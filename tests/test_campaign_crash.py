@@ -64,8 +64,8 @@ def finish(proof: Proof) -> None:
         ("personalized", "after unknown", 1),
         ("personalized", "before planned", 1),
         ("filtered", "after planned", 1),
-        ("personalized", "before recover", 1),
-        ("filtered", "after recover", 2),
+        ("personalized", "before recover", 2),
+        ("filtered", "after recover", 3),
     ],
 )
 def test_a_kill_at_any_transition_sends_to_nobody_twice(

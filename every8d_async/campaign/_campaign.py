@@ -103,12 +103,17 @@ class Campaign:
 
     async def __aenter__(self) -> Self:
         """
-        Open the journal; nothing is sent.
+        Open the journal; nothing is sent. What owners that are gone left behind is taken back.
 
         Raises:
             JournalError: It was written by a newer version, belongs to another account, or is none.
         """
         await self._journal.open(self._account)
+        try:
+            await self._worker.recover()
+        except BaseException:
+            await self._journal.aclose()
+            raise
         return self
 
     async def __aexit__(
@@ -277,7 +282,7 @@ class Campaign:
 
     def batches(self, *states: State) -> "Batches":
         """Iterate over the batches in some states, or in all, by id; it may be left early."""
-        return Batches(self._journal, states or tuple(State))
+        return Batches(self._worker, states or tuple(State))
 
     async def people(self, batch: int) -> list[Person]:
         """
@@ -336,7 +341,10 @@ class Campaign:
             Every8DError: The query failed; nothing was changed.
         """
         number = number_in(self._journal.name, named)
-        batch = None if number is None else await self._journal.get(number)
+        if number is None:
+            return None
+        await self._worker.recover()
+        batch = await self._journal.get(number)
         if batch is None or batch.state is not State.UNKNOWN:
             return batch
         checked = check_batch_id("campaign.confirm", batch_id)
@@ -404,6 +412,7 @@ class Campaign:
         decide: Callable[[Batch], Batch],
         note: str,
     ) -> Batch:
+        await self._worker.recover()
         before = await self._worker.get(number)
         now = self._clock()
         after = evolve(decide(before), since=now, epoch=before.epoch + 1)
@@ -446,8 +455,8 @@ class Campaign:
 class Batches:
     """Batches read as they are needed, by id."""
 
-    def __init__(self, journal: Journal, states: tuple[State, ...]) -> None:
-        self._journal = journal
+    def __init__(self, worker: Worker, states: tuple[State, ...]) -> None:
+        self._worker = worker
         self._states = states
         self._page: deque[Batch] = deque()
         self._after = 0
@@ -457,8 +466,11 @@ class Batches:
 
     async def __anext__(self) -> Batch:
         """Give the next one."""
+        if not self._after:
+            await self._worker.recover()
         if not self._page:
-            self._page.extend(await self._journal.page(self._states, self._after, _PAGE))
+            page = await self._worker.journal.page(self._states, self._after, _PAGE)
+            self._page.extend(page)
         if not self._page:
             raise StopAsyncIteration
         self._after = self._page[-1].id
