@@ -438,6 +438,37 @@ async def test_a_claim_is_held_before_anybody_can_look(world: World) -> None:
         assert not campaign._worker.active
 
 
+async def test_a_batch_may_be_given_as_it_was_told(world: World) -> None:
+    """Itself or its number, wherever one is asked for."""
+    async with world.open(transport=Scripted(world, None, b"502", b"200-28,no")) as campaign:
+        await campaign.plan_text(TEXT, mobiles(3), batch_size=1)
+        one, two, three = [batch async for batch in campaign.batches()]
+        for batch in (one, two, three):
+            await campaign.run_batch(batch)
+        assert len(await campaign.people(one)) == 1
+        assert (await campaign.resolve(two, sent=False)).state is State.NOT_SENT
+        assert len(await campaign.evidence(two)) == 2
+        assert (await campaign.replan(three)).state is State.PLANNED
+        await campaign.reports()
+        assert len(await campaign.reports_of(one)) == 1
+
+
+@pytest.mark.parametrize("batch", [10**30, 0, -1, "1", True, None])
+async def test_what_can_be_no_batch_is_told(world: World, batch: Any) -> None:
+    async with world.open() as campaign:
+        await campaign.plan(messages(1))
+        for attempt in (
+            campaign.run_batch(batch),
+            campaign.people(batch),
+            campaign.evidence(batch),
+            campaign.resolve(batch, sent=True),
+            campaign.replan(batch),
+            campaign.reports_of(batch),
+        ):
+            with pytest.raises(InvalidRequest, match="batch: "):
+                await attempt
+
+
 async def test_run_batch_tells_of_a_failure_as_a_state(world: World) -> None:
     world.simulator.faults.add("SendParam", HttpStatus(502))
     async with world.open() as campaign:
@@ -594,7 +625,7 @@ async def test_a_campaign_that_cannot_be_taken_up_is_closed(world: World) -> Non
         async def broken(*_: object) -> int:
             raise RuntimeError("broken")
 
-        campaign._journal.recover = broken  # type: ignore[method-assign]
+        campaign._journal.recover = broken  # type: ignore[method-assign, assignment]
         with pytest.raises(RuntimeError, match="broken"):
             await campaign.__aenter__()
     assert [world.path] == list(world.path.parent.iterdir())

@@ -42,6 +42,7 @@ from every8d_async.campaign._values import (
 from every8d_async.campaign._worker import Worker
 
 _PAGE = 100
+_MOST = 2**63 - 1  # that a journal counts to
 
 
 class Campaign:
@@ -261,7 +262,7 @@ class Campaign:
         points = None if max_points is None else Decimal(str(max_points))
         return CampaignRun(self._worker, Limits(points, max_recipients), max_in_flight, progress)
 
-    async def run_batch(self, batch: int) -> Batch:
+    async def run_batch(self, batch: int | Batch) -> Batch:
         """
         Send one batch if it is planned, and give it as it stands then.
 
@@ -271,7 +272,7 @@ class Campaign:
         Raises:
             InvalidRequest: There is no such batch.
         """
-        return await self._worker.run_batch(batch)
+        return await self._worker.run_batch(_number(batch))
 
     # --- looking ---
 
@@ -284,18 +285,18 @@ class Campaign:
         """Iterate over the batches in some states, or in all, by id; it may be left early."""
         return Batches(self._worker, states or tuple(State))
 
-    async def people(self, batch: int) -> list[Person]:
+    async def people(self, batch: int | Batch) -> list[Person]:
         """
         Read for whom a batch is; nobody, once it was purged.
 
         Raises:
             InvalidRequest: There is no such batch.
         """
-        return await self._worker.people(await self._worker.get(batch))
+        return await self._worker.people(await self._worker.get(_number(batch)))
 
-    async def evidence(self, batch: int) -> list[Evidence]:
+    async def evidence(self, batch: int | Batch) -> list[Evidence]:
         """Read what was learned of a batch, in order."""
-        return await self._journal.notes(batch)
+        return await self._journal.notes(_number(batch))
 
     # --- settling doubts ---
 
@@ -355,12 +356,12 @@ class Campaign:
         await self._journal.move(batch, found, note, self._clock())
         return await self._worker.get(batch.id)
 
-    async def resolve(self, batch: int, *, sent: bool, batch_id: str = "") -> Batch:
+    async def resolve(self, batch: int | Batch, *, sent: bool, batch_id: str = "") -> Batch:
         """
         Put down a person's word on an unknown batch.
 
         Args:
-            batch: Its number.
+            batch: Itself, or its number.
             sent: Whether it was sent; if not, `replan` lets it go out again.
             batch_id: The gateway's id for it, if that is known.
 
@@ -378,9 +379,11 @@ class Campaign:
             known = tuple(dict.fromkeys((*before.batch_ids, *ids)))
             return evolve(before, state=state, batch_ids=known, cause="a person said so")
 
-        return await self._decide(batch, (State.UNKNOWN,), decide, f"a person said: {word}")
+        return await self._decide(
+            _number(batch), (State.UNKNOWN,), decide, f"a person said: {word}"
+        )
 
-    async def replan(self, batch: int) -> Batch:
+    async def replan(self, batch: int | Batch) -> Batch:
         """
         Let a batch go out that was refused or not sent, once its cause is mended.
 
@@ -395,15 +398,16 @@ class Campaign:
         def decide(before: Batch) -> Batch:
             return evolve(before, state=State.PLANNED, code=None, cause="")
 
-        stood = await self._worker.get(batch)
+        number = _number(batch)
+        stood = await self._worker.get(number)
         if not stood.epoch:
             raise InvalidRequest(
                 [f"batch: {stood.cause or 'it was not tried yet'}"], operation="campaign.replan"
             )
-        if not await self._journal.payload(batch):
-            raise InvalidRequest([f"batch: {batch} was purged"], operation="campaign.replan")
+        if not await self._journal.payload(number):
+            raise InvalidRequest([f"batch: {number} was purged"], operation="campaign.replan")
         states = (State.REFUSED, State.NOT_SENT)
-        return await self._decide(batch, states, decide, "planned again by a person")
+        return await self._decide(number, states, decide, "planned again by a person")
 
     async def _decide(
         self,
@@ -433,9 +437,9 @@ class Campaign:
         """
         return await fetch_reports(self._worker)
 
-    async def reports_of(self, batch: int) -> list[DeliveryReport]:
+    async def reports_of(self, batch: int | Batch) -> list[DeliveryReport]:
         """Read the reports kept of a batch; `reference` is the caller's own."""
-        return await self._journal.reports(batch)
+        return await self._journal.reports(_number(batch))
 
     async def purge(self, *, after: timedelta) -> int:
         """
@@ -450,6 +454,13 @@ class Campaign:
         """
         now = self._clock()
         return await self._journal.purge(now - after, now)
+
+
+def _number(batch: object) -> int:
+    number = batch.id if isinstance(batch, Batch) else batch
+    if isinstance(number, int) and not isinstance(number, bool) and 0 < number <= _MOST:
+        return number
+    raise InvalidRequest(["batch: must be a batch of this campaign, or its number"])
 
 
 class Batches:
