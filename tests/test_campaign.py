@@ -21,6 +21,7 @@ from every8d_async import (
     OutcomeUnknown,
     PersonalizedMessage,
     RateLimit,
+    RateLimited,
     TemplateRecipient,
 )
 from every8d_async.campaign import (
@@ -340,6 +341,30 @@ async def test_send_before_stops_late_sends(world: World) -> None:
         assert (await campaign.replan(2)).state is State.PLANNED
         world.clock.now = until - timedelta(minutes=1)
         assert (await campaign.run_batch(2)).state is State.ACCEPTED
+
+
+async def test_what_is_too_late_does_not_pause_the_run(world: World) -> None:
+    """It is a batch's own end: it says nothing of the gateway, for better or worse."""
+    async with world.open() as campaign:
+        await campaign.plan(messages(20), batch_size=1, send_before=world.clock.now)
+        async with campaign.run(max_in_flight=1) as run:
+            assert len([outcome async for outcome in run]) == 20
+            assert not run.paused
+        assert (await campaign.status()).not_sent == 20
+
+
+async def test_what_is_too_late_hides_no_failures(world: World) -> None:
+    """Five in a row pause the run, whatever its own came between."""
+    script = [b"429"] * 9
+    async with world.open(transport=Scripted(world, *script)) as campaign:
+        for number in mobiles(9):
+            await campaign.plan_text("a", number)
+            await campaign.plan_text("b", number, send_before=world.clock.now)
+        async with campaign.run(max_in_flight=1) as run:
+            told = [outcome async for outcome in run]
+            assert run.pause_reason.startswith("5 batches in a row failed")
+        kinds = [type(outcome.error) for outcome in told]
+        assert (kinds[:2], kinds.count(RateLimited)) == ([RateLimited, TooLate], 5)
 
 
 async def test_waiting_for_the_rate_limit_happens_while_claimed(world: World) -> None:

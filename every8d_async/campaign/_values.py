@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from attrs import evolve, field, frozen
 
+from every8d_async._bulk import NotAttempted
 from every8d_async._bulk import State as Ending
 from every8d_async._errors import Every8DError
 from every8d_async._models import FilteredReceipt, Receipt
@@ -48,11 +49,11 @@ class JournalError(Every8DError):
     """The journal can't be used as it is: another account's, newer, or no journal at all."""
 
 
-class ClaimLost(Every8DError):
+class ClaimLost(NotAttempted):
     """Another worker has the batch, or its state has changed; nothing was sent by this call."""
 
 
-class TooLate(Every8DError):
+class TooLate(NotAttempted):
     """The batch may not go out any more: `send_before`, or the filter's memory; nothing left."""
 
 
