@@ -772,6 +772,23 @@ async def test_a_repeat_waits_for_quiet_since_the_latest_try(world: World) -> No
         assert world.clock.slept == timedelta(seconds=180)
 
 
+@pytest.mark.parametrize("proof", [b"429", b"200-28,no"])
+async def test_the_23_hours_begin_with_the_first_try_that_may_have_left(
+    world: World, proof: bytes
+) -> None:
+    """Not with one that certainly was not taken."""
+    async with world.open(transport=Scripted(world, proof, "lost")) as campaign:
+        await campaign.plan_text(TEXT, mobiles(4), filtered=True)
+        (outcome,) = await finish(campaign)
+        assert outcome.batch.wired_at is None
+        if outcome.batch.state is State.REFUSED:
+            await campaign.replan(1)
+        world.clock.now += timedelta(hours=30)
+        await finish(campaign)
+        assert (await campaign.reconcile()).accepted == 1
+    assert dict.fromkeys(mobiles(4), 1) == world.counts
+
+
 @pytest.mark.parametrize("hours", [23, 72, -1])
 async def test_after_23_hours_nothing_is_repeated(world: World, hours: int) -> None:
     """The filter may have forgotten; and where the clock was set back, nobody can tell."""

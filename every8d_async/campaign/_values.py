@@ -71,7 +71,7 @@ class Batch:
         recipients: How many it holds.
         points: What it will probably cost, by our estimate.
         since: When it came into its state.
-        wired_at: When it was first put down as leaving, or None.
+        wired_at: When the first try that may have been taken was put down as leaving, or None.
         batch_ids: The gateway's ids for it; a repeat through the filter can leave it with several.
         code: The gateway's code for a refusal, or None.
         cause: Why it stands where it stands, in words; empty where there is nothing to say.

@@ -279,7 +279,15 @@ class _Attempt:
         return evolve(self._before, epoch=self._now.epoch)
 
     def _ended(self, state: State, cause: str) -> Batch:
-        return evolve(self._now, state=state, owner="", since=self._clock(), cause=cause)
+        """End a try of which nothing was taken: it did not begin the filter's memory."""
+        return evolve(
+            self._now,
+            state=state,
+            owner="",
+            since=self._clock(),
+            wired_at=self._before.wired_at,
+            cause=cause,
+        )
 
     async def _write(self, after: Batch, note: str) -> None:
         now = self._clock()
