@@ -1039,6 +1039,42 @@ async def test_reports_of_all_batches_are_fetched_and_kept(world: World) -> None
         assert list(mobiles(3)) == [r.mobile for r in await campaign.reports_of(2)]
 
 
+async def test_a_query_that_fails_holds_up_no_other_batchs_reports(world: World) -> None:
+    """The rest is fetched and kept; then the first failure is raised."""
+    async with world.open() as campaign:
+        await campaign.plan_text(TEXT, mobiles(3), batch_size=1)
+        await finish(campaign)
+        first = (await campaign.run_batch(1)).batch_ids[0].encode()
+
+    class OneFails(Scripted):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if b"GetDelivery" in request.url.raw_path and first in await request.aread():
+                return httpx.Response(200, content=b"-1,no")
+            return await super().handle_async_request(request)
+
+    async with world.open(transport=OneFails(world)) as campaign:
+        with pytest.raises(GatewayRefused, match="-1"):
+            await campaign.reports()
+        assert [len(await campaign.reports_of(n)) for n in (1, 2, 3)] == [0, 1, 1]
+
+
+async def test_a_query_that_fails_for_all_is_not_made_for_each(world: World) -> None:
+    """A refused login is raised at once."""
+    async with world.open() as campaign:
+        await campaign.plan_text(TEXT, mobiles(3), batch_size=1)
+        await finish(campaign)
+        calls: list[object] = []
+
+        async def refused(*given: object, **_: object) -> None:
+            calls.append(given)
+            raise AuthenticationFailed(-100, "no", operation="sms.delivery_reports")
+
+        campaign._worker.call = refused
+        with pytest.raises(AuthenticationFailed):
+            await campaign.reports()
+    assert len(calls) == 1
+
+
 async def test_reports_of_others_in_a_named_batch_are_left_out(world: World) -> None:
     """The filter names an older batch, which may hold more people; and it may name none."""
     async with world.session() as session:

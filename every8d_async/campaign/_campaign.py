@@ -433,7 +433,8 @@ class Campaign:
         Fetch the delivery reports of all accepted batches, and keep them; again for what is open.
 
         Raises:
-            Every8DError: As by `Sms.delivery_reports`; what was fetched before is kept.
+            Every8DError: As by `Sms.delivery_reports`; what was fetched is kept. A batch whose own
+                query fails holds up no other.
         """
         return await fetch_reports(self._worker)
 
