@@ -111,6 +111,7 @@ def personal_plan(
     template: object,
     options: Options,
     limits: Limits,
+    now: Callable[[], datetime] = utc_now,
 ) -> Plan[Any, ParamRecipient]:
     """
     Plan own texts, or with a template own fields, for many.
@@ -129,9 +130,9 @@ def personal_plan(
         name = f"messages[{position}]"
         ready: ParamRecipient | None = None
         if isinstance(item, PersonalizedMessage) and form is None:
-            ready = own_text(found, name, item, options, utc_now())
+            ready = own_text(found, name, item, options, now())
         elif isinstance(item, TemplateRecipient) and form is not None:
-            ready = own_fields(found, name, item, form, options, utc_now())
+            ready = own_fields(found, name, item, form, options, now())
         else:
             found.found.append(f"{name}: must be a {wanted.__name__}, not {kind(item)}")
         if ready is None or found.found:
@@ -153,7 +154,7 @@ def personal_plan(
     async def send(group: tuple[ParamRecipient, ...]) -> AnyReceipt:
         return await call(endpoint, evolve(shared, recipients=group))
 
-    check = by_halves(lambda items: _usual(items, form, options), closely)
+    check = by_halves(lambda items: _usual(items, form, options, now()), closely)
     return limits.plan(check, _reference, send, points)
 
 
@@ -170,6 +171,7 @@ def broadcast_plan(
     send_at: object,
     options: Options,
     limits: Limits,
+    now: Callable[[], datetime] = utc_now,
 ) -> Plan[str, str]:
     """
     Plan one text for many.
@@ -179,7 +181,7 @@ def broadcast_plan(
     """
     problems = Problems()
     limits.check(problems)
-    shared = shared_text(problems, text, (), options, send_at, utc_now())
+    shared = shared_text(problems, text, (), options, send_at, now())
     problems.end(operation)
 
     def at_once(items: Sequence[Any]) -> list[str] | None:
@@ -220,23 +222,25 @@ def by_halves(
 
 
 def _usual(
-    items: Sequence[object], form: Template | None, options: Options
+    items: Sequence[object], form: Template | None, options: Options, now: datetime
 ) -> list[ParamRecipient] | None:
     """Check many people's own texts or fields; None where one of them takes a closer look."""
     if options.mms:
         return None  # each text is measured together with the picture
-    return _usual_texts(items) if form is None else _usual_fields(items, form)
+    return _usual_texts(items, now) if form is None else _usual_fields(items, form, now)
 
 
-def _usual_texts(items: Sequence[object]) -> list[ParamRecipient] | None:
+def _usual_texts(items: Sequence[object], now: datetime) -> list[ParamRecipient] | None:
     if set(map(type, items)) != {PersonalizedMessage}:
         return None
     messages = cast("Sequence[PersonalizedMessage]", items)
     texts = [message.text for message in messages]
-    return _usual_rows(messages, texts) if all(texts) else None
+    return _usual_rows(messages, texts, now) if all(texts) else None
 
 
-def _usual_fields(items: Sequence[object], form: Template) -> list[ParamRecipient] | None:
+def _usual_fields(
+    items: Sequence[object], form: Template, now: datetime
+) -> list[ParamRecipient] | None:
     if set(map(type, items)) != {TemplateRecipient}:
         return None
     recipients = cast("Sequence[TemplateRecipient]", items)
@@ -253,11 +257,13 @@ def _usual_fields(items: Sequence[object], form: Template) -> list[ParamRecipien
     # A field that holds a separator shows in their number; no fields at all have one too many.
     if {param.count(_SEPARATOR) for param in params} != {TEMPLATE_FIELDS - 1}:
         return None
-    return _usual_rows(recipients, params)
+    return _usual_rows(recipients, params, now)
 
 
 def _usual_rows(
-    given: Sequence[PersonalizedMessage] | Sequence[TemplateRecipient], params: list[str]
+    given: Sequence[PersonalizedMessage] | Sequence[TemplateRecipient],
+    params: list[str],
+    now: datetime,
 ) -> list[ParamRecipient] | None:
     # Each message is touched once, in one pass: by then they are in no cache any more.
     rows = [(each.mobile, each.name, each.email, each.send_at, each.reference) for each in given]
@@ -267,16 +273,16 @@ def _usual_rows(
         numbers = canonicals(mobiles)
     except TypeError:  # one of them is no text
         return None
-    written = _usual_times(times)
+    written = _usual_times(times, now)
     if not sendable or numbers is None or written is None:
         return None
     return [*zip(numbers, params, names, emails, written, references, strict=True)]
 
 
-def _usual_times(values: Sequence[datetime | None]) -> list[str] | None:
+def _usual_times(values: Sequence[datetime | None], now: datetime) -> list[str] | None:
     if values.count(None) == len(values):
         return [""] * len(values)
-    problems, now = Problems(), utc_now()
+    problems = Problems()
     times = [problems.send_at("send_at", value, now) for value in values]
     return None if problems.found else times
 

@@ -81,8 +81,8 @@ class MortalJournal(SqliteJournal):
             if self._left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    async def open(self, account: str) -> None:
-        await super().open(account)
+    async def open(self, account: str, now: datetime) -> None:
+        await super().open(account, now)
         assert self._connection is not None
         self._connection.set_trace_callback(self._trace)
 

@@ -22,6 +22,7 @@ from every8d_async import (
     PersonalizedMessage,
     RateLimit,
     RateLimited,
+    SessionMisuse,
     TemplateRecipient,
 )
 from every8d_async.campaign import (
@@ -86,6 +87,39 @@ async def test_a_key_planned_twice_is_planned_once(world: World) -> None:
         assert await campaign.plan(twice) == Planned(repeated=5)
         await finish(campaign)
     assert sorted(message.text for message in world.simulator.sent) == ["a", "b", "c"]
+
+
+async def test_what_was_planned_is_planned_once_also_when_its_time_has_passed(world: World) -> None:
+    """After a crash the same again, however late: nobody is refused who was planned."""
+    at = world.clock.now - timedelta(hours=1)
+    world.clock.now -= timedelta(hours=2)
+    people = [PersonalizedMessage(n, "a", send_at=at) for n in mobiles(4)]
+    fields = [TemplateRecipient(n, ["b"], send_at=at) for n in mobiles(4)]
+    async with world.open() as campaign:
+        assert (await campaign.plan(people[:2])).planned == 2
+        assert (await campaign.plan(fields[:2], template="%field1%")).planned == 2
+        assert (await campaign.plan_text("c", mobiles(2), send_at=at)).planned == 2
+    world.clock.now += timedelta(hours=5)
+    async with world.open() as campaign:
+        again = Planned(planned=2, repeated=2)
+        assert await campaign.plan(people) == again
+        assert await campaign.plan(fields, template="%field1%") == again
+        assert await campaign.plan_text("c", mobiles(4), send_at=at) == again
+        await finish(campaign)
+        status = await campaign.status()
+        assert (status.accepted, status.total) == (12, 12)
+    assert dict.fromkeys(mobiles(4), 3) == world.counts
+
+
+async def test_what_had_passed_when_the_campaign_was_made_is_refused(world: World) -> None:
+    """As for any send; it stays so, however often it is planned."""
+    at = world.clock.now - timedelta(seconds=61)
+    late = [PersonalizedMessage("0900000001", "a", send_at=at)]
+    async with world.open() as campaign:
+        assert await campaign.plan(late) == Planned(refused=1)
+        with pytest.raises(InvalidRequest, match="60 s past"):
+            await campaign.plan_text("c", mobiles(2), send_at=at)
+        assert await campaign.plan(late) == Planned(repeated=1)
 
 
 async def test_any_source_is_planned(world: World) -> None:
@@ -590,7 +624,7 @@ async def test_what_a_worker_leaves_that_dies_meanwhile_is_run_at_the_end(world:
     """A run looks once more when nothing is planned any more."""
     async with world.open() as campaign:
         dying = SqliteJournal(world.path)
-        await dying.open(campaign._account)
+        await dying.open(campaign._account, world.clock())
         await campaign.plan(messages(6), batch_size=2)
         await dying.claim(0, Limits(), world.clock())
         async with campaign.run(1, progress=lambda _: dying._owner.end()) as run:
@@ -602,7 +636,7 @@ async def test_what_a_worker_leaves_that_dies_meanwhile_is_run_at_the_end(world:
 async def dying_on_wire(world: World, campaign: Campaign) -> AsyncGenerator[str]:
     """Plan four, let an owner send them, and lose that owner with the answer; give a SUBJECT."""
     dying = SqliteJournal(world.path)
-    await dying.open(campaign._account)
+    await dying.open(campaign._account, world.clock())
     await campaign.plan_text(TEXT, mobiles(4))
     batch = (await dying.claim(0, Limits(), world.clock())).batch
     assert batch is not None
@@ -1176,7 +1210,8 @@ async def test_nothing_secret_shows(world: World, caplog: pytest.LogCaptureFixtu
 async def test_a_campaign_needs_to_be_open(world: World) -> None:
     async with world.session() as session:
         campaign = Campaign.open(world.path, session)
-        with pytest.raises(Exception, match="not open"):
-            await campaign.status()
+        for attempt in (campaign.status(), campaign.plan([]), campaign.plan_text("a", [])):
+            with pytest.raises(SessionMisuse, match="not open"):
+                await attempt
         async with campaign:
             assert (await campaign.status()).total == 0

@@ -39,7 +39,7 @@ class Opened:
         self._account = account
 
     async def __aenter__(self) -> SqliteJournal:
-        await self.journal.open(self._account)
+        await self.journal.open(self._account, NOW)
         return self.journal
 
     async def __aexit__(self, *_: object) -> None:
@@ -217,7 +217,7 @@ async def test_a_newer_file_is_a_clear_error(path: Path) -> None:
         connection(journal).execute("PRAGMA user_version = 99")
     before = path.read_bytes()
     with pytest.raises(JournalError, match=r"version 99.*knows versions up to 1"):
-        await SqliteJournal(path).open("a")
+        await SqliteJournal(path).open("a", NOW)
     assert before == path.read_bytes()
 
 
@@ -225,19 +225,19 @@ async def test_a_newer_file_is_a_clear_error(path: Path) -> None:
 async def test_what_is_no_journal_is_left_alone(path: Path) -> None:
     path.write_bytes(b"a letter, and no database at all" * 100)
     with pytest.raises(JournalError, match="no database"):
-        await SqliteJournal(path).open("a")
+        await SqliteJournal(path).open("a", NOW)
     path.unlink()
     with sqlite3.connect(path) as db:
         db.execute("CREATE TABLE theirs (x)")
     db.close()
     before = path.read_bytes()
     with pytest.raises(JournalError, match="something else"):
-        await SqliteJournal(path).open("a")
+        await SqliteJournal(path).open("a", NOW)
     assert before == path.read_bytes()
     path.unlink()
     path.mkdir()
     with pytest.raises(sqlite3.OperationalError):
-        await SqliteJournal(path).open("a")
+        await SqliteJournal(path).open("a", NOW)
 
 
 @pytest.mark.anyio
@@ -331,7 +331,7 @@ async def test_a_journal_belongs_to_an_account(path: Path) -> None:
     async with Opened(path):
         pass
     with pytest.raises(JournalError, match="another account"):
-        await SqliteJournal(path).open("b")
+        await SqliteJournal(path).open("b", NOW)
     async with Opened(path):
         pass
 
@@ -386,10 +386,12 @@ async def test_a_forked_child_is_refused(path: Path) -> None:
 
 def test_many_processes_may_open_a_new_file_at_once(path: Path) -> None:
     program = (
-        "import sys, anyio; from every8d_async.campaign import SqliteJournal\n"
+        "import sys, anyio; from datetime import UTC, datetime\n"
+        "from every8d_async.campaign import SqliteJournal\n"
         "async def main():\n"
         f"    journal = SqliteJournal({str(path)!r})\n"
-        "    await journal.open('a'); print(journal.name); await journal.aclose()\n"
+        "    await journal.open('a', datetime.now(UTC))\n"
+        "    print(journal.name); await journal.aclose()\n"
         "anyio.run(main)"
     )
     command = [sys.executable, "-c", program]

@@ -109,7 +109,7 @@ class Campaign:
         Raises:
             JournalError: It was written by a newer version, belongs to another account, or is none.
         """
-        await self._journal.open(self._account)
+        await self._journal.open(self._account, self._clock())
         try:
             await self._worker.recover()
         except BaseException:
@@ -154,7 +154,8 @@ class Campaign:
         It is durable when it returns, and done 40,000 at a time: after a crash plan the same again,
         and only what is missing is planned. A key is planned once in a campaign, whatever it comes
         with: the key is `reference`, or without one the mobile, the text (template and fields) and
-        `send_at` together.
+        `send_at` together. A `send_at` may not have passed when the campaign was made; where it has
+        since, the message is late, and goes out unless `send_before` says no.
 
         On the wire, MR is an intent code of ours, and SB ends with one; `reports_of` gives the
         caller's own references back.
@@ -175,7 +176,8 @@ class Campaign:
             JournalError: The campaign was purged: nobody knows any more who was planned.
         """
         options = Options(subject, valid_for, event_id)
-        draft = draft_personal(self._call, template, options, batch_size, send_before)
+        began = self._journal.began
+        draft = draft_personal(self._call, template, options, batch_size, send_before, began)
         return await self._plan(draft, messages, batch_size, progress)
 
     async def plan_text(
@@ -217,7 +219,14 @@ class Campaign:
         """
         options = Options(subject, valid_for, event_id)
         draft = draft_text(
-            self._call, text, send_at, options, batch_size, send_before, filtered=filtered
+            self._call,
+            text,
+            send_at,
+            options,
+            batch_size,
+            send_before,
+            self._journal.began,
+            filtered=filtered,
         )
         return await self._plan(draft, (to,) if isinstance(to, str) else to, batch_size, progress)
 

@@ -23,7 +23,6 @@ from every8d_async._requests import (
     TextMessage,
     param_message,
     shared_text,
-    utc_now,
 )
 from every8d_async.campaign._journal import Entry, Form, Kind
 from every8d_async.campaign._values import Person
@@ -50,10 +49,15 @@ class Draft:
 
 
 def draft_personal(
-    call: Caller, template: str | None, options: Options, batch_size: int, send_before: object
+    call: Caller,
+    template: str | None,
+    options: Options,
+    batch_size: int,
+    send_before: object,
+    began: datetime,
 ) -> Draft:
     """
-    Draft own texts, or with a template own fields.
+    Draft own texts, or with a template own fields; times are looked at as of `began`.
 
     Raises:
         InvalidRequest: What all share is wrong.
@@ -64,7 +68,8 @@ def draft_personal(
     shared = param_message(problems, PLAN, text, (), options)
     kind: Kind = "personalized" if template is None else "template"
     form = Form(kind, text, shared.subject, shared.minutes, shared.event_id, "", until)
-    plan = personal_plan(PLAN, call, ENDPOINTS[kind], template, options, Limits(batch_size, 1))
+    limits = Limits(batch_size, 1)
+    plan = personal_plan(PLAN, call, ENDPOINTS[kind], template, options, limits, lambda: began)
 
     def entry(ready: ParamRecipient) -> Entry:
         mobile, param, _, _, send_at, reference = ready
@@ -82,23 +87,26 @@ def draft_text(
     options: Options,
     batch_size: int,
     send_before: object,
+    began: datetime,
     *,
     filtered: bool,
 ) -> Draft:
     """
-    Draft one text for many.
+    Draft one text for many; times are looked at as of `began`.
 
     Raises:
         InvalidRequest: What all share is wrong.
     """
     problems = Problems()
     until = _send_before(problems, send_before)
-    shared = shared_text(problems, text, (), options, send_at, utc_now())
+    shared = shared_text(problems, text, (), options, send_at, began)
     problems.end(PLAN_TEXT)
     kind: Kind = "filtered" if filtered else "text"
     form = Form(kind, text, shared.subject, shared.minutes, shared.event_id, shared.send_at, until)
     limits = Limits(batch_size, 1)
-    plan = broadcast_plan(PLAN_TEXT, call, ENDPOINTS[kind], text, send_at, options, limits)
+    plan = broadcast_plan(
+        PLAN_TEXT, call, ENDPOINTS[kind], text, send_at, options, limits, lambda: began
+    )
 
     def entry(number: str) -> Entry:
         key = _key("text", f"{text}\0{number}\0\0{shared.send_at}")

@@ -81,12 +81,15 @@ class Journal(Protocol):
     Attributes:
         name: A short text of letters and digits, the same for ever; intent codes begin with it.
         owner: Who this opening is; another one for each.
+        began: When it was made: what may be planned must not change with the time, or who was
+            planned once would be refused later.
     """
 
     name: str
     owner: str
+    began: datetime
 
-    async def open(self, account: str) -> None:
+    async def open(self, account: str, now: datetime) -> None:
         """
         Open it, make it if it is not there, and bind it to an account.
 

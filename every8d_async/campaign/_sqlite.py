@@ -66,6 +66,7 @@ class SqliteJournal:
         self._owner = Owner(self._path)
         self.owner = self._owner.name
         self.name = ""
+        self.began = datetime.min.replace(tzinfo=UTC)
         self._pid = os.getpid()
         self._connection: sqlite3.Connection | None = None
         # Held by the thread at work: where a native cancel sent its caller away, the next waits.
@@ -74,31 +75,31 @@ class SqliteJournal:
 
     # --- opening and closing ---
 
-    async def open(self, account: str) -> None:
+    async def open(self, account: str, now: datetime) -> None:
         """Open it; see `Journal.open`."""
         self._limiter = anyio.CapacityLimiter(1)
-        await self._thread(lambda: self._open(account))
+        await self._thread(lambda: self._open(account, now))
 
     async def aclose(self) -> None:
         """Close it; see `Journal.aclose`."""
         with anyio.CancelScope(shield=True):
             await self._thread(self._close)
 
-    def _open(self, account: str) -> None:
+    def _open(self, account: str, now: datetime) -> None:
         with _OPENING:
             _make(self._path)
             connection = sqlite3.connect(
                 self._path, timeout=_BUSY, isolation_level=None, check_same_thread=False
             )
             try:
-                self._prepare(connection, account)
+                self._prepare(connection, account, now)
                 self._owner.begin()
             except BaseException:
                 connection.close()
                 raise
         self._connection = connection
 
-    def _prepare(self, connection: sqlite3.Connection, account: str) -> None:
+    def _prepare(self, connection: sqlite3.Connection, account: str, now: datetime) -> None:
         check(connection)
         self._path.chmod(_OWNER_ONLY)
         to_wal(connection, _BUSY)
@@ -111,6 +112,7 @@ class SqliteJournal:
         with _Transaction(connection):
             migrate(connection)
             self.name = _meta(connection, "name", "e" + token_hex(4))
+            self.began = datetime.fromisoformat(_meta(connection, "began", now.isoformat()))
             if _meta(connection, "account", account) != account:
                 raise JournalError(
                     "the journal belongs to another account; its filter and its reports are "
