@@ -101,7 +101,10 @@ def _is_points(value: object) -> bool:
 
 
 def _is_plain_function(value: object) -> bool:
-    return callable(value) and not iscoroutinefunction(value)  # nobody would await it
+    if not callable(value):
+        return False
+    # Nobody would await it: neither a function nor an object that is called like one.
+    return not iscoroutinefunction(value) and not iscoroutinefunction(type(value).__call__)
 
 
 def personal_plan(

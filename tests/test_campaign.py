@@ -180,6 +180,48 @@ async def test_bad_options_are_refused_before_anything_is_planned(
             campaign.run(max_in_flight=0)
 
 
+@pytest.mark.parametrize("source", [42, None, b"09", PersonalizedMessage("0900000001", "a"), "09"])
+async def test_a_source_that_is_none_is_refused_as_a_whole(world: World, source: Any) -> None:
+    """As by a bulk run; a text is iterable, but into characters: one refused row each."""
+    async with world.open() as campaign:
+        with pytest.raises(InvalidRequest, match="recipients: must be an iterable"):
+            await campaign.plan(source)
+        if source != "09":
+            with pytest.raises(InvalidRequest, match="recipients: must be an iterable"):
+                await campaign.plan_text("a", source)
+        assert (await campaign.status()).total == 0
+
+
+async def test_progress_must_be_a_plain_function(world: World) -> None:
+    """Nobody would await another."""
+
+    async def progress(_: object) -> None: ...
+
+    class Hearing:
+        async def __call__(self, _: object) -> None: ...
+
+    async with world.open() as campaign:
+        for given in (progress, Hearing(), 1):
+            heard: Any = given
+            for attempt in (
+                campaign.plan([], progress=heard),
+                campaign.plan_text("a", [], progress=heard),
+            ):
+                with pytest.raises(InvalidRequest, match="plain function"):
+                    await attempt
+            with pytest.raises(InvalidRequest, match="plain function"):
+                campaign.run(progress=heard)
+
+
+async def test_what_is_no_message_is_refused_once(world: World) -> None:
+    """Also where it has no name but the place it lies at, another one each time."""
+    async with world.open() as campaign:
+        for given in ([object()], [object()]):
+            nothing: Any = given
+            await campaign.plan(nothing)
+        assert (await campaign.status()).refused == 1
+
+
 async def test_requests_are_rebuilt_from_what_was_kept(world: World) -> None:
     """All that the caller gave is on the wire; SB and MR carry the intent code."""
     at = datetime.now(UTC) + timedelta(hours=1)

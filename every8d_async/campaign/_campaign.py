@@ -7,13 +7,14 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from hashlib import blake2b
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import anyio
 from attrs import evolve
 
 from every8d_async import _plans as plans
 from every8d_async._bulk import BulkSummary
+from every8d_async._bulk import _check_source as check_source
 from every8d_async._checks import Problems
 from every8d_async._errors import InvalidRequest
 from every8d_async._models import DeliveryReport, PersonalizedMessage, TemplateRecipient
@@ -237,6 +238,10 @@ class Campaign:
         batch_size: int,
         progress: Callable[[Planned], None] | None,
     ) -> Planned:
+        check_source(items)
+        problems = Problems()
+        plans.Limits(batch_size, 1, progress=cast("Any", progress)).check(problems)
+        problems.end("campaign.plan")
         planner = Planner(self._journal, draft, batch_size, self._clock)
         return await planner.run(items, progress)
 

@@ -1,6 +1,7 @@
 """What goes out: items checked and keyed when planned, requests rebuilt from what was kept."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -30,6 +31,7 @@ from every8d_async.campaign._values import Person
 PLAN, PLAN_TEXT = "campaign.plan", "campaign.plan_text"
 # Among a million keys two are the same by chance in one of 10^17 campaigns.
 _DIGEST = 12
+_PLACE = re.compile(" at 0x[0-9a-fA-F]+")
 _write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 ENDPOINTS: dict[Kind, Endpoint[Any, Any]] = {
@@ -141,7 +143,8 @@ def refused_entry(item: object) -> Entry:
             row = (item.mobile, item.fields, item.name, item.email, item.send_at, item.reference)
         case _:
             row = (item,)
-    shown = [value if isinstance(value, str) else str(value) for value in row]
+    # Without the place where an object lies: planned again, it lies elsewhere.
+    shown = [value if isinstance(value, str) else _PLACE.sub("", str(value)) for value in row]
     # Escaped: it may hold what no text on disk can.
     return Entry(_key("refused", "\0".join(shown)), json.dumps(shown), 0)
 
