@@ -1,7 +1,7 @@
 """Campaigns as callers meet them: planned once, sent once, told in full, settled by evidence."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -1094,6 +1094,31 @@ async def test_a_persons_word_settles_a_doubt(world: World) -> None:
 
 
 # --- reports, and the end ---
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda c: c.reconcile(60), "settle"),
+        (lambda c: c.purge(after=5), "after"),
+        (lambda c: c.purge(after=timedelta(days=-1)), "after"),
+        (lambda c: c.confirm("abc", None), "named"),
+        (lambda c: c.resolve(1, sent="no"), "sent"),
+        (lambda c: c.resolve(1, sent=False, batch_id="abc"), "batch_id"),
+        (lambda c: c.resolve(1, sent=True, batch_id=7), "batch_id"),
+    ],
+)
+async def test_a_word_that_is_none_changes_nothing(
+    world: World, call: Callable[[Campaign], Awaitable[object]], name: str
+) -> None:
+    """It is told as what is wrong with it, and decides nothing."""
+    async with world.open(transport=Scripted(world, b"502", b"200-28,no")) as campaign:
+        await campaign.plan_text(TEXT, mobiles(2), batch_size=1)
+        await finish(campaign, max_in_flight=1)
+        with pytest.raises(InvalidRequest, match=f"{name}: "):
+            await call(campaign)
+        assert await states_of(campaign) == [State.UNKNOWN, State.REFUSED]
+        assert len(await campaign.people(2)) == 1
 
 
 async def test_reports_of_all_batches_are_fetched_and_kept(world: World) -> None:

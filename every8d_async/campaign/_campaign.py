@@ -39,6 +39,7 @@ from every8d_async.campaign._values import (
     Reconciled,
     Reported,
     State,
+    is_time,
 )
 from every8d_async.campaign._worker import Worker
 
@@ -334,7 +335,7 @@ class Campaign:
                 still be on its way.
 
         Raises:
-            InvalidRequest: The time is too short.
+            InvalidRequest: The time is too short, or none.
         """
         return await Reconciler(self._worker, settle, self._sleep).run()
 
@@ -353,8 +354,12 @@ class Campaign:
             gateway's batch holds others, or is that of another batch of ours.
 
         Raises:
+            InvalidRequest: What was given is no text, or the id is empty.
             Every8DError: The query failed; nothing was changed.
         """
+        problems = Problems()
+        problems.check(ok=isinstance(named, str), problem="named: must be a text")
+        problems.end("campaign.confirm")
         number = number_in(self._journal.name, named)
         if number is None:
             return None
@@ -383,8 +388,12 @@ class Campaign:
             The batch, accepted or not sent.
 
         Raises:
-            InvalidRequest: There is no such batch, or it is not unknown.
+            InvalidRequest: There is no such batch, it is not unknown, or the word is none.
         """
+        problems = Problems()
+        problems.check(ok=isinstance(sent, bool), problem="sent: must be True or False")
+        problems.check(ok=bool(sent) or not batch_id, problem="batch_id: nothing sent has none")
+        problems.end("campaign.resolve")
         ids = (check_batch_id("campaign.resolve", batch_id),) if batch_id else ()
         word = "sent" if sent else "not sent"
 
@@ -466,7 +475,14 @@ class Campaign:
 
         Args:
             after: How long ago a batch must have ended.
+
+        Raises:
+            InvalidRequest: The time is none, or in the future.
         """
+        problems = Problems()
+        ok = is_time(after, timedelta(0))
+        problems.check(ok=ok, problem="after: must be a timedelta, zero at least")
+        problems.end("campaign.purge")
         now = self._clock()
         return await self._journal.purge(now - after, now)
 

@@ -1,7 +1,7 @@
 """What a campaign tells: its batches and their states, counts, evidence; no secrets in them."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
@@ -98,6 +98,11 @@ class Batch:
     cost: Decimal = Decimal(0)
     unsent: int = 0
     filtered: int = 0
+
+
+def is_time(value: object, least: timedelta) -> bool:
+    """Tell whether something is a time of so long at least."""
+    return isinstance(value, timedelta) and value >= least
 
 
 def claimed(batch: Batch, owner: str, now: datetime) -> Batch:
