@@ -948,6 +948,16 @@ async def test_a_plain_text_is_looked_for_and_never_repeated(world: World, *, ac
     assert len(world.simulator.sent) == (4 if acts else 0)
 
 
+async def test_a_clock_that_was_set_back_costs_no_more_than_the_wait(world: World) -> None:
+    """The doubt seems to come from the future: the time of quiet begins now."""
+    async with world.open(transport=Scripted(world, b"502")) as campaign:
+        await campaign.plan_text(TEXT, mobiles(4))
+        await finish(campaign)
+        world.clock.now -= timedelta(days=2)
+        assert len((await campaign.reconcile()).left) == 1
+    assert world.clock.slept == timedelta(minutes=10)
+
+
 async def test_a_batch_of_others_is_no_evidence(world: World) -> None:
     """The same text went to more people than ours, by somebody else's hand."""
     async with world.open(transport=Scripted(world, b"502")) as campaign:

@@ -137,7 +137,8 @@ class Reconciler:
 
     async def _wait(self, batch: Batch, settle: timedelta) -> None:
         """Let the first try come to rest: since nobody was sending it any more, so long."""
-        while (rest := batch.since + settle - self._worker.clock()) > timedelta(0):
+        since = min(batch.since, self._worker.clock())  # a clock that was set back: from now on
+        while (rest := since + settle - self._worker.clock()) > timedelta(0):
             await self._sleep(min(rest, settle).total_seconds())
 
     async def _accept(self, batch: Batch, batch_ids: tuple[str, ...], note: str) -> None:
