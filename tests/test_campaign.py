@@ -1103,6 +1103,39 @@ async def test_a_persons_word_settles_a_doubt(world: World) -> None:
     assert world.counts == {"+886900000002": 1, "+886900000003": 1}
 
 
+@pytest.mark.parametrize("planned", [False, True])
+async def test_a_confirmed_report_overrules_a_persons_not_sent(
+    world: World, *, planned: bool
+) -> None:
+    """Planned again already, too: else it would go out a second time."""
+    async with world.open(transport=Scripted(world, "lost")) as campaign:
+        await campaign.plan(messages(4))
+        await finish(campaign)
+        await campaign.resolve(1, sent=False)
+        if planned:
+            await campaign.replan(1)
+        (batch,) = world.simulator.batches
+        found = await campaign.confirm(batch.batch_id, batch.reports[0].reference)
+        assert found is not None
+        assert (found.state, found.batch_ids) == (State.ACCEPTED, (batch.batch_id,))
+        assert not await finish(campaign)
+    assert dict.fromkeys(mobiles(4), 1) == world.counts
+
+
+@pytest.mark.parametrize("proof", [b"200-28,no", b"429"])
+async def test_a_report_of_what_certainly_did_not_leave_is_not_asked_about(
+    world: World, proof: bytes
+) -> None:
+    """The same people may have had another text: no report proves more than our own knowledge."""
+    async with world.open(transport=Scripted(world, proof)) as campaign:
+        await campaign.plan_text(TEXT, mobiles(4))
+        (outcome,) = await finish(campaign)
+        async with world.session() as session:
+            stranger = (await session.sms.send("other", list(mobiles(4)))).batch_id
+        found = await campaign.confirm(stranger, campaign._worker.intent(outcome.batch))
+        assert found == outcome.batch
+
+
 # --- reports, and the end ---
 
 

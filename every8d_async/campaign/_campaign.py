@@ -30,6 +30,7 @@ from every8d_async.campaign._reports import fetch_reports
 from every8d_async.campaign._run import CampaignRun
 from every8d_async.campaign._sqlite import SqliteJournal
 from every8d_async.campaign._values import (
+    DOUBTFUL,
     Batch,
     CampaignStatus,
     Clock,
@@ -344,10 +345,11 @@ class Campaign:
         Follow up a push report: its BatchID, and its SUBJECT or MR with our intent code.
 
         SUBJECT always has the code, MR only for texts of their own. It may be called for each
-        report that comes in; that of a batch which is not unknown costs no query.
+        report that comes in; that of a batch which is not in doubt costs no query.
 
         A push report proves nothing alone. The gateway is asked for the reports of its batch, and
-        if they list just the recipients of ours, and ours is unknown, it is accepted.
+        if they list just the recipients of ours, and ours is unknown, it is accepted. So is one of
+        which a person had said that it was not sent, unless it is on its way again.
 
         Returns:
             Our batch, as it stands then; None where the text names none of this campaign, or the
@@ -365,7 +367,7 @@ class Campaign:
             return None
         await self._worker.recover()
         batch = await self._journal.get(number)
-        if batch is None or batch.state is not State.UNKNOWN:
+        if batch is None or batch.state not in DOUBTFUL or batch.wired_at is None:
             return batch
         checked = check_batch_id("campaign.confirm", batch_id)
         found = await matching(self._worker, batch, checked)

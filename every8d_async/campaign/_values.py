@@ -29,6 +29,7 @@ class State(StrEnum):
         unknown → accepted | not_sent   by evidence, or by a person's word
         unknown → on_wire               a repeat through the filter, where that is safe
         refused, not_sent → planned     by a person's word
+        not_sent, planned → accepted    by evidence against a person's word
     """
 
     PLANNED = "planned"
@@ -42,6 +43,7 @@ class State(StrEnum):
 
 UNDER_WAY = (State.CLAIMED, State.ON_WIRE)
 SPENT = (State.CLAIMED, State.ON_WIRE, State.ACCEPTED, State.UNKNOWN)
+DOUBTFUL = (State.UNKNOWN, State.NOT_SENT, State.PLANNED)  # once a try may have been taken
 ENDED = (State.ACCEPTED, State.REFUSED, State.NOT_SENT)
 
 
