@@ -27,7 +27,7 @@ from every8d_async.campaign._journal import Journal, Limits
 from every8d_async.campaign._planning import Planner
 from every8d_async.campaign._reconcile import SETTLE, Reconciler, Sleep
 from every8d_async.campaign._reports import fetch_reports
-from every8d_async.campaign._run import CampaignRun
+from every8d_async.campaign._run import CampaignRun, giving_way
 from every8d_async.campaign._sqlite import SqliteJournal
 from every8d_async.campaign._values import (
     DOUBTFUL,
@@ -127,7 +127,7 @@ class Campaign:
         traceback: TracebackType | None,
     ) -> None:
         """Close the journal; what this opening had claimed is planned again."""
-        with anyio.CancelScope(shield=True):
+        with anyio.CancelScope(shield=True), giving_way(exc_value):
             try:
                 self._worker.active.clear()
                 await self._worker.recover()

@@ -1,6 +1,8 @@
 """A run over what is planned: the bulk run's way of going, pausing and ending, on a journal."""
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from types import TracebackType
 from typing import Self
@@ -12,6 +14,8 @@ from every8d_async._bulk import BulkRun, BulkSummary, Plan
 from every8d_async.campaign._journal import Limits
 from every8d_async.campaign._values import Batch, CampaignOutcome, State
 from every8d_async.campaign._worker import AnyReceipt, Worker
+
+_LOG = logging.getLogger("every8d_async")
 
 _ENDINGS = {State.ACCEPTED: "accepted", State.REFUSED: "refused", State.UNKNOWN: "unknown"}
 
@@ -146,7 +150,7 @@ class CampaignRun:
         try:
             await self._bulk.__aexit__(exc_type, exc_value, traceback)
         finally:
-            with anyio.CancelScope(shield=True):
+            with anyio.CancelScope(shield=True), giving_way(exc_value):
                 self._source.let_all_go()
                 await self._worker.recover()
 
@@ -180,6 +184,18 @@ class CampaignRun:
             unsent=self.summary.unsent + (done.unsent if done else 0),
             filtered=self.summary.filtered + (done.filtered if done else 0),
         )
+
+
+@contextmanager
+def giving_way(raised: BaseException | None) -> Generator[None]:
+    """Log a failure of the journal's where a block ends with an error of its own."""
+    try:
+        yield
+    except Exception as error:
+        if raised is None:
+            raise
+        kind = type(error).__name__
+        _LOG.error("a campaign's %s gives way to what its block raised", kind)
 
 
 def _as_they_are(batches: Sequence[Batch], _position: int) -> Sequence[Batch]:
