@@ -81,9 +81,10 @@ class Campaign:
     ) -> None:
         self._journal = journal
         self._call = session._call  # noqa: SLF001 - within the package
-        uid = session._account.uid  # noqa: SLF001 - likewise
+        site, uid = session._settings.site, session._account.uid  # noqa: SLF001 - likewise
         # A digest: the account's name is nobody's business who reads the file.
-        self._account = blake2b(uid.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        account = f"{site} {uid}".encode("utf-8", "surrogatepass")
+        self._account = blake2b(account, digest_size=16).hexdigest()
         self._clock = clock
         self._sleep = sleep
         self._worker = Worker(journal, self._call, clock)
