@@ -111,7 +111,9 @@ class Campaign:
         Open the journal; nothing is sent. What owners that are gone left behind is taken back.
 
         Raises:
-            JournalError: It was written by a newer version, belongs to another account, or is none.
+            JournalError: It was written by a newer version, belongs to another account, is damaged,
+                or is none.
+            SessionMisuse: It is open already.
         """
         await self._journal.open(self._account, self._clock())
         try:

@@ -4,8 +4,8 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Generator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -56,6 +56,7 @@ class SqliteJournal:
 
     Raises:
         sqlite3.Error: Any method: the file can't be read or written, as when the disk is full.
+        JournalError: Any method: the file is damaged.
     """
 
     name: str
@@ -86,7 +87,9 @@ class SqliteJournal:
             await self._thread(self._close)
 
     def _open(self, account: str, now: datetime) -> None:
-        with _OPENING:
+        with _OPENING, _telling_damage():
+            if self._connection is not None:
+                raise SessionMisuse("the campaign is open already; nothing was changed")
             _make(self._path)
             connection = sqlite3.connect(
                 self._path, timeout=_BUSY, isolation_level=None, check_same_thread=False
@@ -133,7 +136,7 @@ class SqliteJournal:
     def _transact(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         if self._connection is None:
             raise SessionMisuse("the campaign is not open: async with Campaign.open(…)")
-        with _Transaction(self._connection):
+        with _telling_damage(), _Transaction(self._connection):
             return work(self._connection)
 
     async def _thread(self, work: Callable[[], Result]) -> Result:
@@ -342,6 +345,17 @@ class _Transaction:
 
 def _make(path: Path) -> None:
     """Make the file with its mode before SQLite does, whose other files take the mode after it."""
+@contextmanager
+def _telling_damage() -> Generator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        # Errors of the module's own have no code; an extended one has more bits.
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_CORRUPT:
+            raise
+        raise JournalError(f"the journal's file is damaged: {error}") from None
+
+
     # Only where it is new: to close a file is to drop this process's locks on it, SQLite's as well.
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _OWNER_ONLY))
