@@ -461,6 +461,88 @@ async def test_a_journal_that_breaks_while_it_runs_is_raised(tmp_path: Path) -> 
 
 
 @pytest.mark.anyio
+async def test_a_journal_that_breaks_gives_way_to_what_the_block_raised(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged: of two errors the block's own is the one that its caller can act upon."""
+    world = World(tmp_path)
+
+    async def leave_campaign(error: Exception | None) -> None:
+        async with world.open() as campaign:
+            connection(campaign._journal).close()  # type: ignore[arg-type]
+            if error is not None:
+                raise error
+
+    async def leave_run(error: Exception | None) -> None:
+        async with world.open() as campaign:
+            async with campaign.run():
+                db = connection(campaign._journal)  # type: ignore[arg-type]
+                db.execute("ALTER TABLE batch RENAME TO gone")
+                if error is not None:
+                    raise error
+            raise AssertionError("the journal's error was hidden")
+
+    for leave in (leave_campaign, leave_run):
+        caplog.clear()
+        world.path = tmp_path / f"{leave.__name__}.sqlite3"
+        with pytest.raises(ValueError, match="the block's own"):
+            await leave(ValueError("the block's own"))
+        assert "Error gives way" in caplog.text
+        world.path = tmp_path / f"{leave.__name__}-alone.sqlite3"
+        with pytest.raises(sqlite3.Error):
+            await leave(None)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("place", ["header", "tables"])
+async def test_a_damaged_file_is_a_clear_error(tmp_path: Path, place: str) -> None:
+    """As documented: whoever opens campaigns need not know of SQLite's errors."""
+    world = World(tmp_path)
+    async with world.open() as campaign:
+        await campaign.plan(messages(2000), batch_size=1)
+    whole = world.path.read_bytes()
+    start = 100 if place == "header" else 4096
+    world.path.write_bytes(whole[:start] + b"\xff" * (len(whole) - start))
+    with pytest.raises(JournalError, match="damaged"):
+        async with world.open():
+            pass
+    assert [world.path.name] == [file.name for file in tmp_path.iterdir()]
+
+
+@pytest.mark.anyio
+async def test_another_site_is_another_account(tmp_path: Path) -> None:
+    """The same name there is somebody else, with another filter and other reports."""
+    world = World(tmp_path)
+    async with world.open():
+        pass
+    with pytest.raises(JournalError, match="another account"):
+        async with world.open(site="http://127.0.0.1"):
+            pass
+
+
+@pytest.mark.anyio
+async def test_a_campaign_is_entered_once_at_a_time(tmp_path: Path) -> None:
+    """Again only after its end; the first one goes on."""
+    world = World(tmp_path)
+    async with world.open() as campaign:
+        with pytest.raises(SessionMisuse, match="open already"):
+            await campaign.__aenter__()
+        assert (await campaign.status()).total == 0
+
+
+@pytest.mark.anyio
+async def test_an_opening_clears_away_what_gone_owners_left(path: Path) -> None:
+    """Also those that had nothing under way; the living keep theirs."""
+    dead = Owner(path)
+    dead.begin()
+    assert dead._descriptor is not None
+    os.close(dead._descriptor)  # as its death does
+    async with Opened(path) as live, Opened(path) as other:
+        found = {file.name for file in path.parent.glob("*-owner-*")}
+        assert found == {f"{path.name}-owner-{each.owner}" for each in (live, other)}
+
+
+@pytest.mark.anyio
 async def test_the_session_is_not_closed_with_the_campaign(tmp_path: Path) -> None:
     world = World(tmp_path)
     session: Every8DSession = world.session()

@@ -96,7 +96,9 @@ class SqliteJournal:
             )
             try:
                 self._prepare(connection, account, now)
-                self._owner.begin()
+                # One at a time on this file, so that nobody clears away a lock before it is taken.
+                with _Transaction(connection):
+                    self._owner.begin()
             except BaseException:
                 connection.close()
                 raise
@@ -343,8 +345,6 @@ class _Transaction:
                 self._connection.execute("ROLLBACK")
 
 
-def _make(path: Path) -> None:
-    """Make the file with its mode before SQLite does, whose other files take the mode after it."""
 @contextmanager
 def _telling_damage() -> Generator[None]:
     try:
@@ -356,6 +356,8 @@ def _telling_damage() -> Generator[None]:
         raise JournalError(f"the journal's file is damaged: {error}") from None
 
 
+def _make(path: Path) -> None:
+    """Make the file with its mode before SQLite does, whose other files take the mode after it."""
     # Only where it is new: to close a file is to drop this process's locks on it, SQLite's as well.
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _OWNER_ONLY))
