@@ -28,7 +28,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="files have no such m
 
 
 def group(*numbers: int) -> Group:
-    return Group([Entry(b"%012d" % n, f'["+8869{n:08d}"]', 1) for n in numbers])
+    return Group([Entry(b"%012d" % n, (f"+8869{n:08d}",), 1) for n in numbers])
 
 
 class Opened:
@@ -340,8 +340,8 @@ async def test_a_journal_belongs_to_an_account(path: Path) -> None:
 async def test_a_transaction_is_whole_or_not_there(path: Path) -> None:
     """Where a statement or the commit fails, all is taken back, and the journal goes on."""
     async with Opened(path) as journal:
-        twice = Group([Entry(b"1" * 12, "[]", 1)])
-        broken = Group([Entry(b"2" * 12, "\ud800", 1)])
+        twice = Group([Entry(b"1" * 12, (), 1)])
+        broken = Group([Entry(b"2" * 12, ("\ud800",), 1)])
         with pytest.raises(UnicodeEncodeError):
             await journal.add(FORM, [twice, broken], NOW)
         assert (await journal.status()).total == 0

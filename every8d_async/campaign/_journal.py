@@ -43,10 +43,10 @@ class Form:
 
 
 class Entry(NamedTuple):
-    """One recipient to plan: the digest of the key, the row as JSON, the estimated points."""
+    """One recipient to plan: the digest of the key, the row's texts, the estimated points."""
 
     key: bytes
-    row: str
+    row: Sequence[str]
     points: int
 
 
