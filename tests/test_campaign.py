@@ -1139,27 +1139,28 @@ async def test_a_report_of_what_certainly_did_not_leave_is_not_asked_about(
 # --- reports, and the end ---
 
 
-@pytest.mark.parametrize(
-    ("call", "name"),
-    [
-        (lambda c: c.reconcile(60), "settle"),
-        (lambda c: c.purge(after=5), "after"),
-        (lambda c: c.purge(after=timedelta(days=-1)), "after"),
-        (lambda c: c.confirm("abc", None), "named"),
-        (lambda c: c.resolve(1, sent="no"), "sent"),
-        (lambda c: c.resolve(1, sent=False, batch_id="abc"), "batch_id"),
-        (lambda c: c.resolve(1, sent=True, batch_id=7), "batch_id"),
-    ],
-)
+# What is said, and what is wrong about it.
+WORDS: list[tuple[Callable[[Any], Awaitable[object]], str]] = [
+    (lambda campaign: campaign.reconcile(60), "settle"),
+    (lambda campaign: campaign.purge(after=5), "after"),
+    (lambda campaign: campaign.purge(after=timedelta(days=-1)), "after"),
+    (lambda campaign: campaign.confirm("abc", None), "named"),
+    (lambda campaign: campaign.resolve(1, sent="no"), "sent"),
+    (lambda campaign: campaign.resolve(1, sent=False, batch_id="abc"), "batch_id"),
+    (lambda campaign: campaign.resolve(1, sent=True, batch_id=7), "batch_id"),
+]
+
+
+@pytest.mark.parametrize(("say", "name"), WORDS)
 async def test_a_word_that_is_none_changes_nothing(
-    world: World, call: Callable[[Campaign], Awaitable[object]], name: str
+    world: World, say: Callable[[Any], Awaitable[object]], name: str
 ) -> None:
     """It is told as what is wrong with it, and decides nothing."""
     async with world.open(transport=Scripted(world, b"502", b"200-28,no")) as campaign:
         await campaign.plan_text(TEXT, mobiles(2), batch_size=1)
         await finish(campaign, max_in_flight=1)
         with pytest.raises(InvalidRequest, match=f"{name}: "):
-            await call(campaign)
+            await say(campaign)
         assert await states_of(campaign) == [State.UNKNOWN, State.REFUSED]
         assert len(await campaign.people(2)) == 1
 

@@ -88,7 +88,7 @@ class Worker:
             claim = await self.journal.claim(after, limits, self.clock())
             if claim.batch is not None:
                 self.active[claim.batch.id] += 1
-        return claim
+            return claim
 
     def let_go(self, number: int) -> None:
         """Give up one hold on a batch."""
