@@ -1,1 +1,6 @@
-"""What this package costs, measured: run one with ``python -m benchmarks.<name>``."""
+"""
+What this package costs, beside what people would use instead.
+
+``python -m benchmarks`` measures every case of `cases` and prints a table; ``benchmarks.campaign``
+stands alone.
+"""

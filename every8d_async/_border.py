@@ -16,7 +16,8 @@ def discreet(function: Callable[P, R]) -> Callable[P, R]:
     Let no frame of a public function, or below it, be in the tracebacks of our errors.
 
     Error trackers write down the locals of every frame, and the arguments of a send are texts and
-    numbers. The error itself says all there is to say; a bug keeps its whole traceback.
+    numbers. The error itself says all there is to say; a bug keeps its whole traceback. So it is
+    with a cancellation: the `TimeoutError` of a caller's own time limit leads to it.
     """
     if iscoroutinefunction(function):
         return cast("Callable[P, R]", _discreetly_awaited(function))
@@ -41,7 +42,9 @@ def _discreetly_awaited(function: Callable[..., Awaitable[Any]]) -> Callable[...
     async def call(*args: Any, **kwargs: Any) -> Any:
         try:
             return await function(*args, **kwargs)
-        except Every8DError as error:
+        except BaseException as error:
+            if isinstance(error, Exception) and not isinstance(error, Every8DError):
+                raise
             failure = error.with_traceback(None)
         del args, kwargs
         try:

@@ -214,7 +214,7 @@ class Plan(Generic[Item, Ready]):
 
 class BulkRun(Generic[Item]):
     """
-    A bulk send under way; enter it, and iterate over its batches as they finish.
+    A bulk send under way (§2.2 to §2.5, §3.4, §3.5); enter it, and iterate over its batches.
 
     ::
 
@@ -324,10 +324,12 @@ class BulkRun(Generic[Item]):
 
     async def __anext__(self) -> BatchOutcome[Item]:
         """
-        Wait for the next batch to finish.
+        Wait for the next batch to finish; a failed one is an outcome, not an exception.
 
         Raises:
-            SessionMisuse: The run's block was not entered, or it was left before the first step.
+            SessionMisuse: The run's block was not entered, or it was left before the first step;
+                nothing was sent.
+            Exception: What the source raised, or a bug, once nothing is in flight.
         """
         self._start()
         # A cancel must not look like the end, with outcomes there or coming in at the same moment.

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 from every8d_async._errors import InvalidRequest, mask
-from every8d_async._models import TAIPEI, canonical
+from every8d_async._models import TAIPEI, canonical, canonicals
 from every8d_async._options import is_positive
 
 _UNSENDABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -40,11 +40,19 @@ class Problems:
 
     def text(self, name: str, value: object, *, may_be_empty: bool = True) -> str:
         """Check a text that people read: no control characters but tab and line ends."""
+        if isinstance(value, str):
+            self.check(ok=may_be_empty or value != "", problem=f"{name}: must not be empty")
+        return self._without(_UNSENDABLE, name, value)
+
+    def line(self, name: str, value: object) -> str:
+        """Check a text that stands on a line of its own: no control characters at all."""
+        return self._without(_CONTROL, name, value)
+
+    def _without(self, unsendable: re.Pattern[str], name: str, value: object) -> str:
         if not isinstance(value, str):
             self.found.append(f"{name}: must be a text, not {kind(value)}")
             return ""
-        self.check(ok=may_be_empty or value != "", problem=f"{name}: must not be empty")
-        if bad := _UNSENDABLE.search(value):
+        if bad := unsendable.search(value):
             self.found.append(
                 f"{name}: holds a character that can't be sent (U+{ord(bad[0]):04X}) "
                 f"at position {bad.start()}"
@@ -91,11 +99,14 @@ class Problems:
 
     def mobiles(self, to: object, *, abroad: bool = True) -> tuple[str, ...]:
         """Check one mobile or an iterable of them; each may stand there once."""
-        first: dict[str, int] = {}
-        position = -1
         given = (to,) if isinstance(to, str) else self.several("to", to)
         if given is None:
             return ()
+        given = [*given]
+        if (usual := _usual_mobiles(given, abroad=abroad)) is not None:
+            return usual
+        first: dict[str, int] = {}
+        position = -1
         for position, text in enumerate(given):
             name = f"to[{position}]"
             number = self.mobile(name, text, abroad=abroad)
@@ -135,10 +146,24 @@ class Problems:
         return value // _MINUTE
 
 
+def _usual_mobiles(values: list[Any], *, abroad: bool) -> tuple[str, ...] | None:
+    """Check many mobiles at once; None where one takes a closer look, or stands there twice."""
+    if set(map(type, values)) != {str} or (numbers := canonicals(values)) is None:
+        return None
+    distinct = len(set(numbers)) == len(numbers)
+    allowed = abroad or all(number.startswith(_HOME) for number in numbers)
+    return tuple(numbers) if distinct and allowed else None
+
+
 def is_sendable(text: str) -> bool:
     """Tell whether a text holds only what `Problems.text` lets pass."""
     # Nothing unsendable is printable; asking that first takes half the time.
     return text.isprintable() or not _UNSENDABLE.search(text)
+
+
+def is_line(text: str) -> bool:
+    """Tell whether a text holds only what `Problems.line` lets pass."""
+    return text.isprintable() or not _CONTROL.search(text)
 
 
 def kind(value: object) -> str:

@@ -6,18 +6,20 @@ again in cattrs's detailed mode, which names every problem with its path.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import date, datetime, time
 from decimal import Decimal
 from functools import lru_cache
+from itertools import repeat
+from operator import itemgetter
 from typing import Any, TypeVar, cast
 
 from attrs import frozen
 from cattrs import BaseValidationError, Converter, transform_error
 from cattrs.gen import make_dict_structure_fn, override
 
-from every8d_async._models import TAIPEI, DeliveryReport, Reply, canonical
-from every8d_async._pages import COUNT, ROWS
+from every8d_async._models import TAIPEI, DeliveryReport, Reply, canonical, canonicals
+from every8d_async._pages import COUNT, ROWS, BadRow
 from every8d_async._wire import BadReply
 
 T = TypeVar("T")
@@ -46,10 +48,9 @@ _MUST = ("MOBILE", "STATUS", "CONTENT")
 
 _WHOLE = re.compile(r"-?[0-9]{1,15}")
 _POINTS = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,6})?")
-_TIME = re.compile(r"[0-9]{4}([-/])[0-9]{2}\1[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
-_AT_HOME = re.compile(r"\+8869[0-9]{8}").fullmatch
+_CLOCK = len("12:00:00")
 _TOLD = 1000  # rows of a page that is unsound are looked at: as many as a sound page has
-_CACHED = 4096  # a page repeats its times and amounts; bounded, since sessions live for months
+_CACHED = 64  # days: all times of a page are of a few
 
 
 @frozen
@@ -133,13 +134,6 @@ def _whole(value: object, _type: object = None) -> int:
     raise ValueError("must be a whole number")
 
 
-@lru_cache(_CACHED)
-def _whole_of(text: str) -> int:
-    if not _WHOLE.fullmatch(text):
-        raise ValueError("must be a whole number")
-    return int(text)
-
-
 def _count(value: object, _type: object = None) -> int:
     number = _whole(value)
     if number < 0:
@@ -149,32 +143,33 @@ def _count(value: object, _type: object = None) -> int:
 
 def _points(value: object, _type: object = None) -> Decimal | None:
     if value is None or isinstance(value, int | float | str):
-        return _points_of("" if value is None else str(value).strip())
+        text = "" if value is None else str(value).strip()
+        if text == "":
+            return None
+        if _POINTS.fullmatch(text):
+            return Decimal(text)
     raise ValueError("must be an amount of points")
 
 
-@lru_cache(_CACHED)
-def _points_of(text: str) -> Decimal | None:
-    if text == "":
-        return None
-    if not _POINTS.fullmatch(text):
-        raise ValueError("must be an amount of points")
-    return Decimal(text)
-
-
 def _time(value: object, _type: object = None) -> datetime | None:
-    if value is None or isinstance(value, str):
-        return _time_of((value or "").strip())
-    raise ValueError("must be a time")
+    if value is not None and not isinstance(value, str):
+        raise ValueError("must be a time")
+    text = (value or "").strip()
+    if text == "":
+        return None
+    # In these 19 places ISO has no other spelling. (`replace(tzinfo=…)` would take twice as long.)
+    day, between, clock = text[:10], text[10:11], text[11:]
+    if len(clock) == _CLOCK and between == " " and day[4] == day[7] and clock[2] == clock[5] == ":":
+        try:
+            return datetime.combine(_day(day), time.fromisoformat(clock), TAIPEI)
+        except ValueError:
+            pass  # its words hold the text
+    raise ValueError("must be a time such as 2026-01-31 12:00:00")
 
 
 @lru_cache(_CACHED)
-def _time_of(text: str) -> datetime | None:
-    if text == "":
-        return None
-    if not _TIME.fullmatch(text):
-        raise ValueError("must be a time such as 2026-01-31 12:00:00")
-    return datetime.fromisoformat(text.replace("/", "-")).replace(tzinfo=TAIPEI)
+def _day(text: str) -> date:
+    return date.fromisoformat(text.replace("/", "-"))
 
 
 _HOOKS: dict[str, Callable[..., Any]] = {
@@ -198,6 +193,8 @@ def _row_hook(converter: Converter, model: type[T], names: dict[str, str]) -> Ca
     absent: dict[str, Any] = {wire: None for wire in names.values() if wire not in _MUST}
 
     def hook(row: Any, _type: object = None) -> T:
+        if isinstance(row, BadRow):
+            raise ValueError(row.problem)  # noqa: TRY004 - a problem of the data
         if not isinstance(row, dict):
             raise ValueError("must be an object")  # noqa: TRY004 - a problem of the data
         return from_row({**absent, **row}, model)
@@ -205,57 +202,98 @@ def _row_hook(converter: Converter, model: type[T], names: dict[str, str]) -> Ca
     return hook
 
 
-# Frozen classes set their slots by name, which takes longer than all the rest of a row; the slots'
-# own setters do not.
-_new_report = DeliveryReport.__new__
-(
-    _set_reference,
-    _set_name,
-    _set_mobile,
-    _set_sent_at,
-    _set_cost,
-    _set_code,
-    _set_real_cost,
-    _set_received_at,
-) = (getattr(DeliveryReport, name).__set__ for name in _REPORT_NAMES)
+# --- whole columns: a page of rows in their usual spelling, ten times as fast as row by row ---
 
 
-def _usual_report(row: Any) -> DeliveryReport:
-    """
-    Make a report of a row in its usual spelling, four times as fast as of any row.
+def _texts(values: Collection[Any]) -> Collection[str]:
+    if set(map(type, values)) != {str}:
+        raise ValueError("not all are texts")
+    return values
 
-    Raises:
-        Exception: It is spelt otherwise, or wrong.
-    """
-    reference, name, mobile = row["MR"], row["NAME"], row["MOBILE"]
-    if reference.__class__ is not str or name.__class__ is not str or not _AT_HOME(mobile):
-        raise ValueError
-    report = _new_report(DeliveryReport)
-    _set_reference(report, reference)
-    _set_name(report, name)
-    _set_mobile(report, mobile)
-    _set_sent_at(report, _time_of(row["SEND_TIME"]))
-    _set_cost(report, _points_of(row["COST"]))
-    _set_code(report, _whole_of(row["STATUS"]))
-    _set_real_cost(report, _points_of(row["REAL_COST"]))
-    _set_received_at(report, _time_of(row["RECEIVED_TIME"]))
-    return report
+
+def _mobiles(values: list[Any]) -> list[str]:
+    numbers = canonicals(values)
+    if numbers is None:
+        raise ValueError("not all are mobiles")
+    return numbers
+
+
+def _few(read: Callable[[Any], Any]) -> Callable[[list[Any]], Iterable[Any]]:
+    """Read each value once, however often it stands there, and let all rows hold the same one."""
+
+    def column(values: list[Any]) -> Iterable[Any]:
+        known = {value: read(value) for value in _texts(set(values))}
+        return map(known.__getitem__, values)
+
+    return column
+
+
+_COLUMNS: dict[str, Callable[[list[Any]], Iterable[Any]]] = {
+    "reference": _texts,
+    "name": _texts,
+    "mobile": _mobiles,
+    "sent_at": _few(_time),
+    "cost": _few(_points),
+    "code": _few(_whole),
+    "real_cost": _few(_points),
+    "received_at": _few(_time),
+    "text": _texts,
+}
+
+
+def _usual_rows(model: type[T], names: Mapping[str, str]) -> Callable[[list[Any]], tuple[T, ...]]:
+    # Frozen classes set their slots by name, which takes longer than all the rest of a row; the
+    # slots' own setters do not.
+    fields = [
+        (wire, itemgetter(wire), _COLUMNS[name], getattr(model, name).__set__)
+        for name, wire in names.items()
+    ]
+
+    def usual(rows: list[Any]) -> tuple[T, ...]:
+        """
+        Make all rows at once.
+
+        Raises:
+            Exception: One is spelt otherwise, or wrong.
+        """
+        made = tuple(map(model.__new__, repeat(model, len(rows))))
+        for wire, get, read, put in fields:
+            if wire in _MUST or any(wire in row for row in rows):
+                column = read([*map(get, rows)])
+            else:
+                column = read([""] * len(rows))  # a format without this column
+            any(map(put, made, column))  # puts them all: each gives None
+        return made
+
+    return usual
 
 
 def _page_hook(
-    converter: Converter, page: type[T], row: type[Any], usual: Callable[[Any], Any] | None
+    converter: Converter,
+    page: type[T],
+    row: type[Any],
+    usual: Callable[[list[Any]], tuple[Any, ...]] | None,
 ) -> Callable[..., T]:
     def rows(value: Any, _type: object = None) -> Any:
-        if value is None:
+        if value is None or value == []:
             return ()
         if not isinstance(value, list):
             raise ValueError("must be a list")  # noqa: TRY004 - a problem of the data
-        if usual is not None:
-            try:
-                return tuple(map(usual, cast("list[object]", value)))
-            except Exception:  # noqa: BLE001, S110 - spelt otherwise, or wrong: seen below
-                pass
-        return converter.structure(value, tuple[row, ...])  # type: ignore[valid-type]
+        if usual is None:
+            return converter.structure(value, tuple[row, ...])  # type: ignore[valid-type]
+        return by_halves(usual, cast("list[object]", value))
+
+    def by_halves(
+        usual: Callable[[list[Any]], tuple[Any, ...]], some: list[Any]
+    ) -> tuple[Any, ...]:
+        """Make rows at once; what is odd among them is made alone, so that it slows no others."""
+        try:
+            return usual(some)
+        except Exception:  # noqa: BLE001 - spelt otherwise, or wrong
+            half = len(some) // 2
+        if not half:
+            return (converter.structure(some[0], row),)
+        return by_halves(usual, some[:half]) + by_halves(usual, some[half:])
 
     return make_dict_structure_fn(
         page,
@@ -267,11 +305,12 @@ def _page_hook(
 
 def _converter(*, careful: bool) -> Converter:
     converter = Converter(detailed_validation=careful)
-    kinds: list[tuple[type[Any], type[Any], dict[str, str], Callable[[Any], Any] | None]] = [
-        (ReportPage, DeliveryReport, _REPORT_NAMES, None if careful else _usual_report),
-        (ReplyPage, Reply, _REPLY_NAMES, None),
+    kinds: list[tuple[type[Any], type[Any], dict[str, str]]] = [
+        (ReportPage, DeliveryReport, _REPORT_NAMES),
+        (ReplyPage, Reply, _REPLY_NAMES),
     ]
-    for page, row, names, usual in kinds:
+    for page, row, names in kinds:
+        usual = None if careful else _usual_rows(row, names)
         converter.register_structure_hook(row, _row_hook(converter, row, names))
         converter.register_structure_hook(page, _page_hook(converter, page, row, usual))
     return converter

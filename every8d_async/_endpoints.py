@@ -23,7 +23,8 @@ from every8d_async._errors import (
     GatewayRefused,
 )
 from every8d_async._models import Cancellation, FilteredReceipt, Receipt, ResponseFormat
-from every8d_async._requests import PageQuery, ParamMessage, ParamRecipient, TextMessage
+from every8d_async._requests import PageQuery, ParamMessage, TextMessage
+from every8d_async._usual import ParamRecipient
 from every8d_async._wire import BadReply, Refusal, WireRequest
 
 Args = TypeVar("Args")
@@ -199,7 +200,7 @@ def _text_fields(message: TextMessage) -> dict[str, object]:
     return {
         "SB": message.subject,
         "MSG": message.text,
-        "DEST": ",".join(message.mobiles),
+        "DEST": codecs.listed(message.mobiles),
         "ST": message.send_at,
         "RETRYTIME": str(message.minutes),
         **_extras(message),

@@ -14,7 +14,7 @@ What can go wrong, grouped by what the caller does next.
     ├─ GatewayUnreachable   nothing left us: safe to try again, or to use another provider
     ├─ RateLimited          wait `retry_after` seconds
     ├─ GatewayUnavailable   a query or a login failed: ask again later
-    ├─ MalformedReply       a query's reply broke the format: report it
+    ├─ MalformedReply       a query's or a login's reply broke the format: report it
     └─ OutcomeUnknown       it may have been done: look before you repeat it
 
 `sent` is False where certainly nothing was sent and None where nobody can tell. Errors carry no
@@ -246,6 +246,9 @@ class GatewayUnavailable(Every8DError):
     """
     A query, or a login on the way to a send, got no answer after all attempts; nothing was sent.
 
+    Also where the gateway refused a call for its token, and then for a fresh one as well: another
+    session of the account logs in all the time.
+
     Attributes:
         cause: The class of the failure underneath, or the HTTP status, such as ``HTTP 503``.
     """
@@ -261,7 +264,7 @@ class GatewayUnavailable(Every8DError):
 
 class MalformedReply(Every8DError):
     """
-    A query's reply broke the format, twice; nothing was sent.
+    The reply to a query, or to the login before a send, broke the format, twice; nothing was sent.
 
     Attributes:
         problems: Every problem with its path, such as ``DATA[3].STATUS``.

@@ -139,7 +139,8 @@ def call(
     nothing. Raises what `_errors` says.
     """
     failures = malformed = 0
-    cleared = auth is not TokenMode.BEARER  # a dead token is replaced once a call
+    looks = True  # a refusal makes us look at the token, until one was found alive
+    replaced = False
     while True:
         proof: str | Credentials | None = None if isinstance(auth, TokenMode) else auth
         if auth is TokenMode.BEARER:
@@ -150,15 +151,15 @@ def call(
         if isinstance(outcome, _Done):
             return outcome.result
         if isinstance(outcome, _Doubted):
-            if not cleared and isinstance(proof, str):
-                cleared = True
-                verdict: Verdict = yield Suspect(proof)
-                # Asking twice does no harm to a query, so it needs no proof.
-                if verdict is Verdict.DEAD or (verdict is Verdict.UNPROVEN and endpoint.repeatable):
-                    continue
-                if verdict is Verdict.UNPROVEN:
-                    raise case.unknown("reply", "refused, perhaps for a dead token", outcome.code)
-            outcome = outcome.meant
+            verdict = Verdict.ALIVE
+            if looks and isinstance(proof, str):
+                verdict = yield Suspect(proof)
+                looks = verdict is Verdict.DEAD
+            settled = case.settle(outcome, verdict, replaced=replaced)
+            if settled is None:
+                replaced = True
+                continue
+            outcome = settled
         failures += 1
         malformed += isinstance(outcome.error, MalformedReply)
         again = outcome.retry and failures < retry.attempts and malformed < _MALFORMED_TRIES
@@ -209,6 +210,11 @@ class _Case(Generic[Args, Result]):
             parsed = self.endpoint.parse(reply.body)
         except BadReply as bad:
             problems = bad.problems
+        except Exception as bug:
+            # A bug is the caller's to see; but of a send, what matters most is that it has left.
+            if self.endpoint.repeatable:
+                raise
+            problems = (f"reading the reply failed: {type(bug).__name__}",)
         else:
             if isinstance(parsed, Refusal):
                 return self._judge_refusal(parsed)
@@ -216,6 +222,20 @@ class _Case(Generic[Args, Result]):
                 return _Done(parsed)
             problems = ("the reply ended with its connection and may have been cut",)
         return self._unsound(problems, reply.body)
+
+    def settle(self, doubted: _Doubted, verdict: Verdict, *, replaced: bool) -> _Failed | None:
+        """Say what a refusal means; None where the call goes again, which it does but once."""
+        repeatable = self.endpoint.repeatable
+        if verdict is Verdict.ALIVE:
+            return doubted.meant
+        if verdict is Verdict.DEAD and replaced:
+            # Refused for its token as well: nothing was done, whatever the code.
+            died = GatewayUnavailable("token after token died", operation=self.endpoint.operation)
+            return _Failed(died, retry=repeatable)
+        # Asking twice does no harm to a query, so it needs no proof.
+        if verdict is Verdict.DEAD or repeatable:
+            return doubted.meant if replaced else None
+        return _Failed(self.unknown("reply", "refused, perhaps for a dead token", doubted.code))
 
     def unknown(self, phase: str, cause: str, code: int | None = None) -> OutcomeUnknown:
         return OutcomeUnknown(

@@ -43,6 +43,8 @@ def canonicals(texts: Sequence[str]) -> list[str] | None:
     lines = "\n".join(texts) + "\n"
     # No text holds a line end of its own if there are no more of them than texts.
     if _USUAL.fullmatch(lines) and lines.count("\n") == len(texts):
+        if lines.count("+") == len(texts):
+            return [*texts]
         return [text if text[0] == "+" else f"+886{text[1:]}" for text in texts]
     found = [number for text in texts if (number := canonical(text)) is not None]
     return found if len(found) == len(texts) else None
@@ -69,16 +71,19 @@ def mobile(text: str) -> str:
     return found
 
 
-def _quiet_number(number: str) -> str:
-    return repr(mask(number))
+# Values don't check themselves: a repr must not fail on what somebody took out of a spreadsheet.
 
 
-def _quiet_numbers(numbers: Sequence[str]) -> str:
-    return repr([mask(number) for number in numbers])
+def _quiet_number(number: object) -> str:
+    return repr(mask(number)) if isinstance(number, str) else f"<{type(number).__name__}>"
 
 
-def _quiet_data(data: bytes) -> str:
-    return f"<{len(data)} bytes>"
+def _quiet_numbers(numbers: Sequence[object]) -> str:
+    return f"[{', '.join(map(_quiet_number, numbers))}]"
+
+
+def _quiet_data(data: object) -> str:
+    return f"<{len(data)} bytes>" if isinstance(data, bytes) else f"<{type(data).__name__}>"
 
 
 class ResponseFormat(IntEnum):
@@ -99,7 +104,7 @@ class PersonalizedMessage:
     Attributes:
         mobile: In any spelling that `mobile` takes.
         text: What this person reads.
-        name: Shown in the gateway's records.
+        name: Shown in the gateway's records; one line, without TABs.
         email: The gateway mails the text to this address as well.
         send_at: When to send, with a time zone; at once if None.
         reference: Your own key, unique in its request (MR); it comes back in the delivery report.
@@ -123,7 +128,7 @@ class TemplateRecipient:
     Attributes:
         mobile: In any spelling that `mobile` takes.
         fields: What stands for ``%field1%`` to ``%field5%``; none may hold ``|``.
-        name: Shown in the gateway's records.
+        name: Shown in the gateway's records; one line, without TABs.
         email: The gateway mails the text to this address as well.
         send_at: When to send, with a time zone; at once if None.
         reference: Your own key, unique in its request (MR); it comes back in the delivery report.
@@ -144,6 +149,10 @@ class Attachment:
 
     Picture and text may have 300 KB together. Nothing is checked here, but by the call that sends
     it, which also compares the type with the data's own signature.
+
+    Attributes:
+        data: The file's bytes.
+        type: ``jpg``, ``jpeg``, ``png`` or ``gif``.
     """
 
     data: bytes = field(repr=_quiet_data)
@@ -300,7 +309,7 @@ class Estimate:
         units: UTF-16 units of a text with anything beyond ASCII, characters of a plain one, bytes
             of an MMS.
         segments: Messages that each recipient's phone gets it in.
-        points: For all recipients together.
+        points: Points for all recipients together.
     """
 
     units: int

@@ -117,10 +117,19 @@ class RateLimit:
 
 
 class SharedRateLimit(Protocol):
-    """A rate limit that is kept together with other processes; it counts attempts, not logins."""
+    """
+    A rate limit that is kept together with other processes; it counts attempts, not logins.
+
+    It never talks to the gateway.
+    """
 
     async def take(self, patience: float) -> float | None:
-        """Take a turn; give the seconds until it comes, or None if that is too long to wait."""
+        """
+        Take a turn; give the seconds until it comes, or None if that is too long to wait.
+
+        Args:
+            patience: Seconds that the caller would wait for it.
+        """
         ...
 
 
@@ -133,7 +142,7 @@ class CallEvent:
         operation: The call, such as ``sms.send``.
         attempts: Requests that were tried for it.
         outcome: ``ok``, ``cancelled``, or the name of the error's class.
-        seconds: How long it took.
+        seconds: How long it took, waiting and login included, in seconds.
         batch_id: The batch it made or asked about, or an empty text.
         unknown: Whether a send or cancel may have been done without anybody knowing: it ended in
             `OutcomeUnknown`, or its caller cut it after it had left.
@@ -154,11 +163,11 @@ class SessionStats:
 
     Attributes:
         in_flight: Calls under way.
-        waiting: Of these, how many wait for a free connection.
+        waiting: Of these calls, how many wait for a free connection.
         connections: Connections that are in use, or kept for the next call.
         token_age: Seconds since the token at hand was issued, or None without one.
         retries: Tries beyond the first, of all calls since the session was made.
-        unknowns: Sends and cancels of which nobody knows, since the session was made.
+        unknowns: Calls of which nobody knows, sends and cancels, since the session was made.
     """
 
     in_flight: int

@@ -45,6 +45,18 @@ class Pace:
                 return await self._take_shared_turn(self._shared, deadline)
         return WireFailure(left=False, phase=SLOT, cause="deadline")
 
+    async def wait_out(self, deadline: float) -> WireFailure | None:
+        """Wait while the gateway holds everything back, and take no turn; for logins and such."""
+        while self.is_held:
+            if self._held_until > deadline:
+                return self._held()
+            await anyio.sleep_until(self._held_until)
+        return None
+
+    def _held(self) -> WireFailure:
+        wait = self._held_until - anyio.current_time()
+        return WireFailure(left=False, phase=HELD, cause="deadline", wait=wait)
+
     async def _take_shared_turn(
         self, shared: SharedRateLimit, deadline: float
     ) -> WireFailure | None:
@@ -66,9 +78,9 @@ class Pace:
                 self._even = max(self._even, now) + self._interval
                 return None
             if go > deadline:
-                held = self._held_until > deadline
-                phase, wait = (HELD, self._held_until - now) if held else (SLOT, None)
-                return WireFailure(left=False, phase=phase, cause="deadline", wait=wait)
+                if self._held_until > deadline:
+                    return self._held()
+                return WireFailure(left=False, phase=SLOT, cause="deadline")
             await anyio.sleep_until(go)
 
 

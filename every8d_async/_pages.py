@@ -7,6 +7,8 @@ That shape is the JSON one: ``{"SMS_COUNT": …, "DATA": [{"MOBILE": …, …}, 
 import re
 from typing import TYPE_CHECKING, Any
 
+from attrs import frozen
+
 from every8d_async._codecs import read_json, read_refusal, read_text
 from every8d_async._wire import BadReply, Refusal
 
@@ -15,6 +17,14 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 Plain = dict[str, Any]
+
+
+@frozen
+class BadRow:
+    """Stands for a row that can't be read, so that it is told together with all other problems."""
+
+    problem: str
+
 
 COUNT, ROWS = "SMS_COUNT", "DATA"
 # The last column came later: rows of five and of six are met (§4.2.3).
@@ -53,18 +63,22 @@ def _read_table(body: bytes, columns: tuple[str, ...], least: int) -> Plain | Re
     lines = [line.removesuffix("\r") for line in rest.split("\n")]
     while lines and not lines[-1]:
         lines.pop()
-    rows = [line.split("\t") for line in lines]
-    problems = [
-        f"line {number}: has {len(row)} columns, not {_either(least, len(columns))}"
-        for number, row in enumerate(rows, start=2)
-        if not least <= len(row) <= len(columns)
-    ]
-    if problems:
-        raise BadReply(*problems)
     return {
         COUNT: count.strip(),
-        ROWS: [dict(zip(columns, row, strict=False)) for row in rows],
+        ROWS: [
+            _table_row(number, line.split("\t"), columns, least)
+            for number, line in enumerate(lines, start=2)
+        ],
     }
+
+
+def _table_row(
+    number: int, cells: list[str], columns: tuple[str, ...], least: int
+) -> Plain | BadRow:
+    if least <= len(cells) <= len(columns):
+        return dict(zip(columns, cells, strict=False))
+    wanted = _either(least, len(columns))
+    return BadRow(f"line {number} has {len(cells)} columns, not {wanted}")
 
 
 def _either(least: int, most: int) -> str:

@@ -23,7 +23,7 @@ _LOG = logging.getLogger("every8d_async")
 
 class Pager(Generic[Row]):
     """
-    A batch's rows, asked for as they are read.
+    A batch's rows, asked for as they are read (§4.2 to §4.4); it sends nothing.
 
     ::
 
@@ -60,7 +60,7 @@ class Pager(Generic[Row]):
         Ask for one page alone: the one at `start_page`.
 
         Raises:
-            Every8DError: As iterating does.
+            Every8DError: As iterating does; see `Sms.delivery_reports`. Its `page` is the number.
         """
         page = await _safely(self._fetch, self._start)
         if isinstance(page, Exception):
@@ -72,7 +72,8 @@ class Pager(Generic[Row]):
         Read the rows into a list, `max_rows` at most; no page is asked for beyond them.
 
         Raises:
-            Every8DError: As iterating does; what was read until then is lost.
+            Every8DError: As iterating does; see `Sms.delivery_reports`. What was read until then is
+                lost; `page` is where to go on.
         """
         rows: list[Row] = []
         if max_rows is not None and max_rows <= 0:

@@ -1,23 +1,21 @@
 """
 How bulk runs treat their items: checked one by one, sent in groups, priced by estimate.
 
-A run checks a million items, nearly all of them sound. So hundreds are first checked at once,
-without finding out which may be wrong (`_usual_texts`, `_usual_fields`); only what does not pass
-that is checked one by one, by the rules of `_requests`, which say what is wrong, or that all is
-well.
+A run checks a million items, nearly all of them sound. So hundreds are first looked at together
+(`_usual`); what does not pass there is found by halving, and checked alone by the rules of
+`_requests`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from inspect import iscoroutinefunction
-from itertools import chain
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 from attrs import evolve, field, frozen
 
 from every8d_async._bulk import BulkSummary, Plan
-from every8d_async._checks import Problems, is_sendable, kind
+from every8d_async._checks import Problems, kind
 from every8d_async._endpoints import Endpoint
 from every8d_async._errors import InvalidRequest
 from every8d_async._estimate import mms_points, sms_points
@@ -29,18 +27,18 @@ from every8d_async._models import (
     canonicals,
 )
 from every8d_async._requests import (
-    TEMPLATE_FIELDS,
     Options,
     ParamMessage,
-    ParamRecipient,
     Template,
     TextMessage,
     own_fields,
     own_text,
     param_message,
     shared_text,
+    usual_people,
     utc_now,
 )
+from every8d_async._usual import SEPARATOR, ParamRecipient
 
 Args = TypeVar("Args")
 Result = TypeVar("Result")
@@ -143,7 +141,7 @@ def personal_plan(
         return ready
 
     def text_of(param: str) -> str:
-        return param if form is None else form.filled(param.split(_SEPARATOR))
+        return param if form is None else form.filled(param.split(SEPARATOR))
 
     def points(group: Iterable[ParamRecipient]) -> Decimal:
         each = (
@@ -157,7 +155,7 @@ def personal_plan(
     async def send(group: tuple[ParamRecipient, ...]) -> AnyReceipt:
         return await call(endpoint, evolve(shared, recipients=group))
 
-    check = by_halves(lambda items: _usual(items, form, options, now()), closely)
+    check = by_halves(lambda items: usual_people(items, form, options, now()), closely)
     return limits.plan(check, _reference, send, points)
 
 
@@ -222,73 +220,3 @@ def by_halves(
         return check(items[:half], position) + check(items[half:], position + half)
 
     return check
-
-
-def _usual(
-    items: Sequence[object], form: Template | None, options: Options, now: datetime
-) -> list[ParamRecipient] | None:
-    """Check many people's own texts or fields; None where one of them takes a closer look."""
-    if options.mms:
-        return None  # each text is measured together with the picture
-    return _usual_texts(items, now) if form is None else _usual_fields(items, form, now)
-
-
-def _usual_texts(items: Sequence[object], now: datetime) -> list[ParamRecipient] | None:
-    if set(map(type, items)) != {PersonalizedMessage}:
-        return None
-    messages = cast("Sequence[PersonalizedMessage]", items)
-    texts = [message.text for message in messages]
-    return _usual_rows(messages, texts, now) if all(texts) else None
-
-
-def _usual_fields(
-    items: Sequence[object], form: Template, now: datetime
-) -> list[ParamRecipient] | None:
-    if set(map(type, items)) != {TemplateRecipient}:
-        return None
-    recipients = cast("Sequence[TemplateRecipient]", items)
-    given = [recipient.fields for recipient in recipients]
-    if not set(map(type, given)) <= {tuple, list}:
-        return None
-    sizes = set(map(len, given))
-    if min(sizes) < form.needed or max(sizes) > TEMPLATE_FIELDS:
-        return None
-    try:
-        params = [_SEPARATOR.join(fields) + _MISSING[len(fields)] for fields in given]
-    except TypeError:  # one of them is no text
-        return None
-    # A field that holds a separator shows in their number; no fields at all have one too many.
-    if {param.count(_SEPARATOR) for param in params} != {TEMPLATE_FIELDS - 1}:
-        return None
-    return _usual_rows(recipients, params, now)
-
-
-def _usual_rows(
-    given: Sequence[PersonalizedMessage] | Sequence[TemplateRecipient],
-    params: list[str],
-    now: datetime,
-) -> list[ParamRecipient] | None:
-    # Each message is touched once, in one pass: by then they are in no cache any more.
-    rows = [(each.mobile, each.name, each.email, each.send_at, each.reference) for each in given]
-    mobiles, names, emails, times, references = zip(*rows, strict=True)
-    try:
-        sendable = is_sendable("".join(chain(params, names, emails, references)))
-        numbers = canonicals(mobiles)
-    except TypeError:  # one of them is no text
-        return None
-    written = _usual_times(times, now)
-    if not sendable or numbers is None or written is None:
-        return None
-    return [*zip(numbers, params, names, emails, written, references, strict=True)]
-
-
-def _usual_times(values: Sequence[datetime | None], now: datetime) -> list[str] | None:
-    if values.count(None) == len(values):
-        return [""] * len(values)
-    problems = Problems()
-    times = [problems.send_at("send_at", value, now) for value in values]
-    return None if problems.found else times
-
-
-_SEPARATOR = "|"
-_MISSING = [_SEPARATOR * (TEMPLATE_FIELDS - size) for size in range(TEMPLATE_FIELDS + 1)]

@@ -9,16 +9,22 @@ import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TypeAlias, TypeGuard, TypeVar
+from typing import TypeGuard, TypeVar
 
 from attrs import field, frozen
 
 from every8d_async._checks import Problems, kind
 from every8d_async._models import Attachment, PersonalizedMessage, TemplateRecipient
+from every8d_async._usual import (
+    SEPARATOR,
+    TEMPLATE_FIELDS,
+    ParamRecipient,
+    usual_fields,
+    usual_texts,
+)
 
 Kind = TypeVar("Kind", PersonalizedMessage, TemplateRecipient)
 
-TEMPLATE_FIELDS = 5
 _FIELDS = {str(number): number for number in range(1, TEMPLATE_FIELDS + 1)}
 KILOBYTE = 1024
 MMS_BYTES = 300 * KILOBYTE
@@ -53,16 +59,6 @@ class TextMessage:
     minutes: int
     event_id: str | None
     picture: Picture | None = None
-
-
-# A plain tuple of texts: a bulk run makes a million, and of anything else that lives for a while
-# the garbage collector would look at each one again and again.
-ParamRecipient: TypeAlias = tuple[str, str, str, str, str, str]
-"""
-One person of a request with many texts, ready for the wire.
-
-Mobile, text (or the fields of a template), name, email, time to send, reference.
-"""
 
 
 @frozen
@@ -147,12 +143,16 @@ def personalized(
 ) -> ParamMessage:
     """Check own texts for many."""
     problems = Problems()
-    recipients = {
-        name: own_text(problems, name, message, options, now())
-        for name, message in _each(problems, "messages", messages, PersonalizedMessage)
-    }
-    _check_references(problems, recipients)
-    return param_message(problems, operation, None, recipients.values(), options)
+    given = _listed(problems, "messages", messages)
+    recipients = _unmistakable(usual_people(given, None, options, now()))
+    if recipients is None:
+        checked = {
+            name: own_text(problems, name, message, options, now())
+            for name, message in _each(problems, "messages", given, PersonalizedMessage)
+        }
+        _check_references(problems, checked)
+        recipients = [*checked.values()]
+    return param_message(problems, operation, None, recipients, options)
 
 
 def template(
@@ -165,12 +165,25 @@ def template(
     """Check a template and the fields of many."""
     problems = Problems()
     form = Template.checked(problems, template)
-    checked = {
-        name: own_fields(problems, name, recipient, form, options, now())
-        for name, recipient in _each(problems, "recipients", recipients, TemplateRecipient)
-    }
-    _check_references(problems, checked)
-    return param_message(problems, operation, form.text, checked.values(), options)
+    given = _listed(problems, "recipients", recipients)
+    ready = _unmistakable(usual_people(given, form, options, now()))
+    if ready is None:
+        checked = {
+            name: own_fields(problems, name, recipient, form, options, now())
+            for name, recipient in _each(problems, "recipients", given, TemplateRecipient)
+        }
+        _check_references(problems, checked)
+        ready = [*checked.values()]
+    return param_message(problems, operation, form.text, ready, options)
+
+
+def usual_people(
+    items: Sequence[object], form: "Template | None", options: Options, now: datetime
+) -> list[ParamRecipient] | None:
+    """Check many people's own texts or fields; None where one of them takes a closer look."""
+    if options.mms:
+        return None  # each text is measured together with the picture
+    return usual_texts(items, now) if form is None else usual_fields(items, form.needed, now)
 
 
 def own_text(
@@ -198,7 +211,7 @@ def own_fields(
     given = list(problems.several(f"{name}.fields", recipient.fields) or ())
     fields = [problems.text(f"{name}.fields[{n}]", each) for n, each in enumerate(given)]
     for position, each in enumerate(fields):
-        problems.check(ok="|" not in each, problem=f"{name}.fields[{position}]: can't hold |")
+        problems.check(ok=SEPARATOR not in each, problem=f"{name}.fields[{position}]: can't hold |")
     if len(fields) < form.needed:
         problems.found.append(
             f"{name}.fields: has {len(fields)} of the {form.needed} that the template names"
@@ -209,7 +222,7 @@ def own_fields(
     )
     _check_mms_text(problems, f"{name}.fields", form.filled(fields), options)
     # Five fields, so four separators: fewer would shift what follows.
-    param = "|".join([*fields, *[""] * (TEMPLATE_FIELDS - len(fields))])
+    param = SEPARATOR.join([*fields, *[""] * (TEMPLATE_FIELDS - len(fields))])
     return _recipient(problems, name, recipient, param, options, now)
 
 
@@ -276,20 +289,23 @@ def check_watching(operation: str, batch_id: object, every: object, timeout: obj
     problems.end(operation)
 
 
+def _listed(problems: Problems, name: str, values: object) -> list[object]:
+    given = problems.several(name, values)
+    listed = [] if given is None else [*given]
+    problems.check(ok=given is None or bool(listed), problem=f"{name}: holds nobody")
+    return listed
+
+
 def _each(
-    problems: Problems, name: str, values: object, wanted: type[Kind]
+    problems: Problems, name: str, values: list[object], wanted: type[Kind]
 ) -> Iterator[tuple[str, Kind]]:
     """Give each value that is of the wanted class, with its name for problems."""
-    count = 0
-    given = problems.several(name, values)
-    for value in given or ():
-        where = f"{name}[{count}]"
-        count += 1
+    for position, value in enumerate(values):
+        where = f"{name}[{position}]"
         if isinstance(value, wanted):
             yield where, value
         else:
             problems.found.append(f"{where}: must be a {wanted.__name__}, not {kind(value)}")
-    problems.check(ok=count > 0 or given is None, problem=f"{name}: holds nobody")
 
 
 def _recipient(
@@ -303,11 +319,17 @@ def _recipient(
     return (
         problems.mobile(f"{name}.mobile", given.mobile, abroad=not options.mms),
         param,
-        problems.text(f"{name}.name", given.name),
-        problems.text(f"{name}.email", given.email),
+        problems.line(f"{name}.name", given.name),
+        problems.line(f"{name}.email", given.email),
         problems.send_at(f"{name}.send_at", given.send_at, now),
-        problems.text(f"{name}.reference", given.reference),
+        problems.line(f"{name}.reference", given.reference),
     )
+
+
+def _unmistakable(recipients: list[ParamRecipient] | None) -> list[ParamRecipient] | None:
+    """Give recipients among whom no reference stands twice, else None."""
+    references = [reference for *_, reference in recipients or () if reference]
+    return recipients if len(set(references)) == len(references) else None
 
 
 def _check_references(problems: Problems, recipients: Mapping[str, ParamRecipient]) -> None:

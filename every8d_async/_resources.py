@@ -57,8 +57,8 @@ class _Batches:
         """
         Read what became of a batch's messages (§4.2, §4.4), in pages of up to 1000 rows.
 
-        Nothing is asked for until the pager is iterated. A wrong batch id looks the same as a batch
-        without reports: empty.
+        A query, which sends nothing. Nothing is asked for until the pager is iterated. A wrong
+        batch id looks the same as a batch without reports: empty.
 
         Args:
             batch_id: From the receipt.
@@ -70,7 +70,7 @@ class _Batches:
         Raises:
             InvalidRequest: The batch id is empty or holds a control character, or an option is
                 wrong. Raised here; what follows is raised while iterating, with `page` set.
-            GatewayRefused: The gateway said no.
+            GatewayRefused: The gateway said no; `AuthenticationFailed` if it refused the account.
             GatewayUnreachable: No connection came about.
             GatewayUnavailable: No answer came, after all attempts.
             MalformedReply: A page broke the format.
@@ -96,7 +96,7 @@ class _Batches:
         Args:
             batch_id: From the receipt.
             every: The time between two readings of the whole batch.
-            timeout: When to stop at the latest; delivery is tried for `valid_for`.
+            timeout: The time after which to stop; the gateway tries delivery for `valid_for`.
 
         Raises:
             InvalidRequest: An argument is wrong. What follows is raised while iterating, as by
@@ -119,11 +119,16 @@ class _Batches:
             How many messages were dropped, and the points given back.
 
         Raises:
-            InvalidRequest: The batch id is empty or holds a control character.
-            CancelRefused: The gateway kept the batch; `code` says why, -8 is worth another try.
+            InvalidRequest: The batch id is empty or holds a control character; nothing was
+                cancelled.
+            CancelRefused: The gateway kept the batch, nothing was cancelled; `code` says why, -8 is
+                worth another try.
             GatewayRefused: The gateway said no for another reason; nothing was cancelled.
+                `AuthenticationFailed` if it refused the account.
             GatewayUnreachable: Nothing left us; trying again is safe.
-            GatewayUnavailable: The login got no answer; nothing was cancelled.
+            GatewayUnavailable: The login got no answer, or tokens die as fast as they are issued;
+                nothing was cancelled.
+            MalformedReply: The login's reply broke the format; nothing was cancelled.
             AccessBlocked: A firewall stands in front; nothing was cancelled.
             RateLimited: The gateway asked for a pause; nothing was cancelled.
             OutcomeUnknown: It may have been cancelled; ask `delivery_reports` before trying again.
@@ -185,11 +190,14 @@ class Sms(_Batches):
             the gateway sends to some, or to nobody, and still answers with a receipt.
 
         Raises:
-            InvalidRequest: Something can't be sent as it is; all problems are listed.
+            InvalidRequest: Something can't be sent as it is; nothing was sent. All problems are
+                listed.
             GatewayRefused: The gateway said no; nothing was sent. `AuthenticationFailed` if it
                 refused the account.
             GatewayUnreachable: Nothing left us; sending again is safe.
-            GatewayUnavailable: The login got no answer; nothing was sent.
+            GatewayUnavailable: The login got no answer, or tokens die as fast as they are issued;
+                nothing was sent.
+            MalformedReply: The login's reply broke the format; nothing was sent.
             AccessBlocked: A firewall stands in front; nothing was sent.
             RateLimited: The gateway asked for a pause; nothing was sent.
             OutcomeUnknown: It may have been sent, and was not repeated.
@@ -229,11 +237,13 @@ class Sms(_Batches):
             was, and after a dry run.
 
         Raises:
-            InvalidRequest: Something can't be sent as it is; all problems are listed.
-            GatewayRefused: The gateway said no; nothing was sent.
+            InvalidRequest: Something can't be sent as it is; nothing was sent. All problems are
+                listed.
+            GatewayRefused: The gateway said no; nothing was sent. `AuthenticationFailed` if it
+                refused the account.
             GatewayUnreachable: Nothing left us; sending again is safe.
             GatewayUnavailable: The login, or a dry run, got no answer; nothing was sent.
-            MalformedReply: The reply to a dry run broke the format; nothing was sent.
+            MalformedReply: The reply to the login or a dry run broke the format; nothing was sent.
             AccessBlocked: A firewall stands in front; nothing was sent.
             RateLimited: The gateway asked for a pause; nothing was sent.
             OutcomeUnknown: It may have been sent, and was not repeated. The same call within 24
@@ -257,7 +267,7 @@ class Sms(_Batches):
         """
         Send each person a text of their own, in one request (§2.3).
 
-        The gateway's makers advise 500 to 2,000 recipients a request; `mobile` may repeat here.
+        The gateway's makers advise 500 to 2,000 recipients a request; a mobile may repeat here.
 
         Args:
             messages: Each with a mobile and a text; references must be unique.
@@ -269,7 +279,16 @@ class Sms(_Batches):
             As for `send`.
 
         Raises:
-            Every8DError: As by `send`; problems name the message, such as ``messages[3].mobile``.
+            InvalidRequest: Something can't be sent as it is; nothing was sent. All problems are
+                listed, such as ``messages[3].mobile: …``.
+            GatewayRefused: The gateway said no; nothing was sent. `AuthenticationFailed` if it
+                refused the account.
+            GatewayUnreachable: Nothing left us; sending again is safe.
+            GatewayUnavailable: The login got no answer; nothing was sent.
+            AccessBlocked: A firewall stands in front; nothing was sent.
+            RateLimited: The gateway asked for a pause; nothing was sent.
+            OutcomeUnknown: It may have been sent, and was not repeated.
+            SessionMisuse: The session is closed, or belongs elsewhere; nothing was sent.
         """
         endpoint = endpoints.SEND_PERSONALIZED
         options = Options(subject, valid_for, event_id)
@@ -301,8 +320,16 @@ class Sms(_Batches):
             As for `send`.
 
         Raises:
-            Every8DError: As by `send`; problems name the recipient, such as
-                ``recipients[3].fields``.
+            InvalidRequest: Something can't be sent as it is; nothing was sent. All problems are
+                listed, such as ``recipients[3].fields: …``.
+            GatewayRefused: The gateway said no; nothing was sent. `AuthenticationFailed` if it
+                refused the account.
+            GatewayUnreachable: Nothing left us; sending again is safe.
+            GatewayUnavailable: The login got no answer; nothing was sent.
+            AccessBlocked: A firewall stands in front; nothing was sent.
+            RateLimited: The gateway asked for a pause; nothing was sent.
+            OutcomeUnknown: It may have been sent, and was not repeated.
+            SessionMisuse: The session is closed, or belongs elsewhere; nothing was sent.
         """
         endpoint = endpoints.SEND_TEMPLATE
         options = Options(subject, valid_for, event_id)
@@ -413,7 +440,8 @@ class Sms(_Batches):
         """
         Read what people answered to a batch (§4.3).
 
-        The official text gives two page sizes, 10 and 1000; the pager trusts neither.
+        A query, which sends nothing. Nothing is asked for until the pager is iterated. The official
+        text gives two page sizes, 10 and 1000; the pager trusts neither.
 
         Args:
             batch_id: From the receipt.
@@ -422,7 +450,16 @@ class Sms(_Batches):
             response_format: JSON, or TAB, which a reply with a TAB or a line end in it breaks.
 
         Raises:
-            Every8DError: As by `delivery_reports`. There is no XML for replies: `InvalidRequest`.
+            InvalidRequest: The batch id is empty or holds a control character, or an option is
+                wrong; there is no XML for replies. Raised here; what follows is raised while
+                iterating, with `page` set.
+            GatewayRefused: The gateway said no; `AuthenticationFailed` if it refused the account.
+            GatewayUnreachable: No connection came about.
+            GatewayUnavailable: No answer came, after all attempts.
+            MalformedReply: A page broke the format.
+            AccessBlocked: A firewall stands in front.
+            RateLimited: The gateway asked for a longer pause than the time limit allows.
+            SessionMisuse: The session is closed, or belongs elsewhere.
         """
         return self._pager(endpoints.SMS_REPLIES, batch_id, start_page, window, response_format)
 
@@ -478,7 +515,16 @@ class Mms(_Batches):
             As for `Sms.send`.
 
         Raises:
-            Every8DError: As by `Sms.send`.
+            InvalidRequest: Something can't be sent as it is; nothing was sent. All problems are
+                listed.
+            GatewayRefused: The gateway said no; nothing was sent. `AuthenticationFailed` if it
+                refused the account.
+            GatewayUnreachable: Nothing left us; sending again is safe.
+            GatewayUnavailable: The login got no answer; nothing was sent.
+            AccessBlocked: A firewall stands in front; nothing was sent.
+            RateLimited: The gateway asked for a pause; nothing was sent.
+            OutcomeUnknown: It may have been sent, and was not repeated.
+            SessionMisuse: The session is closed, or belongs elsewhere; nothing was sent.
         """
         endpoint = endpoints.SEND_MMS
         options = Options(subject, valid_for, event_id, attachment, mms=True)
@@ -509,7 +555,16 @@ class Mms(_Batches):
             As for `Sms.send`.
 
         Raises:
-            Every8DError: As by `Sms.send`.
+            InvalidRequest: Something can't be sent as it is; nothing was sent. All problems are
+                listed.
+            GatewayRefused: The gateway said no; nothing was sent. `AuthenticationFailed` if it
+                refused the account.
+            GatewayUnreachable: Nothing left us; sending again is safe.
+            GatewayUnavailable: The login got no answer; nothing was sent.
+            AccessBlocked: A firewall stands in front; nothing was sent.
+            RateLimited: The gateway asked for a pause; nothing was sent.
+            OutcomeUnknown: It may have been sent, and was not repeated.
+            SessionMisuse: The session is closed, or belongs elsewhere; nothing was sent.
         """
         endpoint = endpoints.SEND_MMS_PERSONALIZED
         options = Options(subject, valid_for, event_id, attachment, mms=True)
@@ -542,7 +597,16 @@ class Mms(_Batches):
             As for `Sms.send`.
 
         Raises:
-            Every8DError: As by `Sms.send`.
+            InvalidRequest: Something can't be sent as it is; nothing was sent. All problems are
+                listed.
+            GatewayRefused: The gateway said no; nothing was sent. `AuthenticationFailed` if it
+                refused the account.
+            GatewayUnreachable: Nothing left us; sending again is safe.
+            GatewayUnavailable: The login got no answer; nothing was sent.
+            AccessBlocked: A firewall stands in front; nothing was sent.
+            RateLimited: The gateway asked for a pause; nothing was sent.
+            OutcomeUnknown: It may have been sent, and was not repeated.
+            SessionMisuse: The session is closed, or belongs elsewhere; nothing was sent.
         """
         endpoint = endpoints.SEND_MMS_TEMPLATE
         options = Options(subject, valid_for, event_id, attachment, mms=True)

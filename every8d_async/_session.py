@@ -52,9 +52,14 @@ Result = TypeVar("Result")
 _LOG = logging.getLogger("every8d_async")
 _UNAUTHORIZED = 401
 _SITE = "https://new.e8d.tw"
+_MOST_LOGINS = 8  # calls at once in password mode: more than ten failed ones lock the account
 
-GUARDS: list[Callable[[str], None]] = []
-"""Asked before a request leaves for a site; the pytest plugin refuses public ones here."""
+GUARDS: list[Callable[[str, Transport | None], None]] = []
+"""
+Asked before a request leaves for a site, by the caller's own transport if there is one.
+
+The pytest plugin refuses public sites here.
+"""
 
 
 class SessionOptions(TypedDict, total=False):
@@ -83,10 +88,10 @@ class _Run:
 
     operation: str
     deadline: float
-    since: int = 0
+    since: int = 0  # the tick at which its request left
     attempts: int = 0
     left: bool = False  # a send has left, and nobody knows what became of it
-    paced: bool = True
+    paced: bool = True  # counted by the rate limit
     leaving: Callable[[], Awaitable[None]] | None = None
 
 
@@ -109,7 +114,8 @@ class Every8DSession:
         site: Scheme, host and, for a dedicated platform, port and prefix. ``http://`` is taken for
             loopback only, unless `allow_http`.
         auth: ``"token"`` logs in once and renews the token (M_1); ``"password"`` puts uid and
-            password into every call (M_2).
+            password into every call (M_2), at most 8 of which are out at once: each is a login, and
+            when the password is changed at the gateway, fewer fail than lock the account.
         token_lifetime: How long a token is used; the official text advises 8 hours (§1.1).
         token_store: Where the token is kept; in this session's memory if None. Share one between
             sessions of the same account.
@@ -118,7 +124,8 @@ class Every8DSession:
         retry: How queries are tried again. A send that may have left is never sent again.
         rate_limit: The most requests in a time; one that is shared with other processes will do.
         transport: An httpx transport to use instead of the session's own pool; `aclose` closes it.
-        proxy: A proxy's address. Proxies of the environment are not read.
+        proxy: The address of an HTTP proxy, with TLS or without (SOCKS is not supported). Proxies
+            of the environment are not read.
         ssl_context: TLS settings of your own.
         allow_http: Allow a site without TLS that is not loopback.
         keepalive: Seconds that an idle connection is kept. Keep it under the gateway's own limit: a
@@ -158,6 +165,7 @@ class Every8DSession:
             site=site,
             auth=auth,
             token_lifetime=token_lifetime,
+            token_store=token_store,
             max_connections=max_connections,
             timeout=timeout,
             retry=retry,
@@ -187,6 +195,7 @@ class Every8DSession:
             key=f"{self._settings.site} {uid}",
             clock=time.time,
             random=random,
+            sleep=anyio.sleep,
         )
         self._in_flight = 0
         self._idle: anyio.Event | None = None
@@ -231,6 +240,8 @@ class Every8DSession:
         """
         Ask how many points are left (§4.1); below zero for an account that pays later.
 
+        A query, which sends nothing.
+
         Raises:
             GatewayRefused: The gateway said no; `AuthenticationFailed` if it refused the account.
             GatewayUnreachable: No connection came about.
@@ -248,6 +259,7 @@ class Every8DSession:
         Ask whether the gateway honours the token at hand (§1.2).
 
         Without one, and in password mode, it is False without asking: it never logs in just to ask.
+        A query, which sends nothing.
 
         Raises:
             GatewayRefused: An HTTP status such as 404 came in place of the gateway's own answer.
@@ -268,6 +280,7 @@ class Every8DSession:
         Close the token at the gateway (§1.3); the next call logs in anew.
 
         Nothing happens without a token, in password mode, and with a shared store: others use it.
+        It sends nothing to anybody, whatever becomes of it.
 
         Raises:
             GatewayRefused: The gateway did not close it; it is forgotten here all the same.
@@ -333,10 +346,11 @@ class Every8DSession:
         Calls under way get up to ``timeout.total`` seconds; where it is cancelled, it waits no
         longer, and still closes the connections that are idle. It may be called again, and from
         another task than the one that entered. After a fork, the child only lets go of what belongs
-        to its parent.
+        to its parent. With `revoke_on_close` it closes the token at the gateway as well (§1.3); a
+        failure of that is a warning in the log.
 
         Raises:
-            SessionMisuse: The session was used in another event loop.
+            SessionMisuse: The session was used in another event loop; it stays open.
         """
         if self._home.is_forked:
             self._closing = True
@@ -388,15 +402,18 @@ class Every8DSession:
 
     def _open_slots(self) -> Slots:
         settings = self._settings
+        size = settings.max_connections
+        if settings.auth == "password":
+            size = min(size, _MOST_LOGINS)
         if settings.transport is not None:
-            return Borrowed(settings.transport, settings.max_connections)
+            return Borrowed(settings.transport, size)
         make = one_connection(
             https=settings.site.startswith("https:"),
             keepalive=settings.keepalive,
             proxy=settings.proxy,
             ssl_context=settings.ssl_context,
         )
-        return Pool(make, settings.max_connections, settings.keepalive)
+        return Pool(make, size, settings.keepalive)
 
     def _enter(self) -> None:
         if self._closing:
@@ -418,7 +435,7 @@ class Every8DSession:
         """
         self._enter()
         started = anyio.current_time()
-        run = _Run(endpoint.operation, started + self._settings.timeout.total, self._keeper.tick())
+        run = _Run(endpoint.operation, started + self._settings.timeout.total)
         run.leaving = leaving
         auth: Auth = self._account if self._gate else TokenMode.BEARER
         result: Any = None
@@ -437,6 +454,9 @@ class Every8DSession:
             outcome, run.left = type(error).__name__, isinstance(error, OutcomeUnknown)
         except Exception as error:
             outcome = type(error).__name__
+            raise
+        except BaseException as error:
+            error.__traceback__ = None  # it was cut: the frames below hold texts and tokens, too
             raise
         finally:
             self._in_flight -= 1
@@ -509,7 +529,8 @@ class Every8DSession:
         run.attempts += 1
         reply: WireReply | WireFailure | None = None
         while reply is None:
-            if run.paced and (failure := await self._pace.wait(run.deadline)) is not None:
+            wait = self._pace.wait if run.paced else self._pace.wait_out
+            if (failure := await wait(run.deadline)) is not None:
                 return failure
             progress = Progress()
             try:
@@ -522,12 +543,12 @@ class Every8DSession:
 
     def _may_go(self, run: _Run) -> bool:
         """Look again once a connection is there: others may have met a refusal or a 429."""
-        if self._settings.transport is None:
-            for guard in GUARDS:
-                guard(self._settings.site)
+        for guard in GUARDS:
+            guard(self._settings.site, self._settings.transport)
         if self._gate is not None:
             self._gate.check()
-        return not (run.paced and self._pace.is_held)
+        run.since = self._keeper.tick()
+        return not self._pace.is_held
 
     # --- the keeper's own calls ---
 
@@ -538,7 +559,7 @@ class Every8DSession:
         return await _is_honoured(self._aside(CHECK_TOKEN, None, token))
 
     async def _aside(self, endpoint: Endpoint[Args, Result], args: Args, auth: Auth) -> Result:
-        """Make a call on the session's own behalf: in no gate, and not counted by the pace."""
+        """Make a call on the session's own behalf: in no gate, and not counted by the rate."""
         deadline = anyio.current_time() + self._settings.timeout.total
         run = _Run(endpoint.operation, deadline, paced=False)
         return await self._converse(call(endpoint, args, auth, self._settings.retry, random), run)

@@ -16,8 +16,10 @@ from every8d_async._options import (
 )
 from every8d_async._pool import Transport, is_transport
 from every8d_async._site import check_proxy, check_site
+from every8d_async._tokens import TokenStore
 
 _AUTH = ("token", "password")
+_STORE = ("load", "save", "discard", "lock")
 
 
 @frozen
@@ -29,6 +31,7 @@ class Settings:
     site: str
     auth: str
     token_lifetime: timedelta
+    token_store: TokenStore | None = field(repr=False)
     max_connections: int
     timeout: Timeout
     retry: RetryPolicy
@@ -66,6 +69,8 @@ class Settings:
             ("timeout", self.timeout, Timeout, False),
             ("retry", self.retry, RetryPolicy, False),
             ("ssl_context", self.ssl_context, ssl.SSLContext, True),
+            ("allow_http", self.allow_http, bool, False),
+            ("revoke_on_close", self.revoke_on_close, bool, False),
         ]
         for name, value, kind, optional in kinds:
             ok = isinstance(value, kind) or (optional and value is None)
@@ -76,6 +81,12 @@ class Settings:
             or isinstance(limit, RateLimit)
             or callable(getattr(limit, "take", None)),
             problem="rate_limit: must be a RateLimit",
+        )
+        store: object = self.token_store
+        able = all(callable(getattr(store, name, None)) for name in _STORE)
+        problems.check(
+            ok=store is None or (able and not isinstance(store, type)),
+            problem="token_store: must be a TokenStore",
         )
         problems.check(
             ok=self.transport is None or is_transport(self.transport),

@@ -1,7 +1,6 @@
 """Where the gateway is: the site's address, and the proxy on the way there."""
 
 import re
-from importlib.util import find_spec
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
@@ -10,8 +9,9 @@ _LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 _API = re.compile(r"/API21(/HTTP)?/?\Z", re.IGNORECASE)
-_SOCKS = ("socks5", "socks5h")
-_PROXIES = ("http", "https", *_SOCKS)
+# No SOCKS: a proxy of that kind that fails breaks out of httpcore in an error of another library's,
+# and httpcore logs its password.
+_PROXIES = ("http", "https")
 
 
 def is_loopback(host: str) -> bool:
@@ -60,8 +60,6 @@ def check_proxy(proxy: object) -> list[str]:
         return [f"proxy: must be {', '.join(_PROXIES)}://[user:password@]host[:port]"]
     if not _is_host(parts.hostname or ""):
         return ["proxy: has no valid host (write international names in punycode)"]
-    if parts.scheme in _SOCKS and find_spec("socksio") is None:
-        return ["proxy: SOCKS needs another package: pip install 'httpx[socks]'"]
     return []
 
 

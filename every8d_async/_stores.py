@@ -38,6 +38,7 @@ _LOG = logging.getLogger("every8d_async")
 
 _OWNER_ONLY = 0o600
 _POLL = 0.05  # seconds between two tries for the lock
+_PATIENCE = 30.0  # seconds for the lock: a login takes less, but who holds it may have been stopped
 
 Kept = StoredToken | StoredRefusal
 
@@ -48,8 +49,9 @@ class FileTokenStore:
 
     Sessions of any number of processes may share it: they make one login together, and a process
     that restarts neither logs in anew nor repeats a login that was just refused. A lock beside the
-    file (its name with ``.lock``) keeps logins apart; it ends with its process. What is in the file
-    but can't be read is passed over with a warning, since a send should not wait for it.
+    file (its name with ``.lock``) keeps logins apart; it ends with its process, and nobody waits
+    longer than 30 seconds for it. What is in the file but can't be read is passed over with a
+    warning, since a send should not wait for it. The store never talks to the gateway.
 
     Args:
         path: The file; it is made when it is needed, its folder is not.
@@ -82,12 +84,19 @@ class FileTokenStore:
 
     @asynccontextmanager
     async def lock(self, key: str) -> AsyncGenerator[None]:  # noqa: ARG002 - one lock for all keys
-        """Hold off every other login on this file, in any process."""
+        """
+        Hold off every other login on this file, in any process.
+
+        Raises:
+            TimeoutError: Another process has held it for 30 seconds; the session then goes on with
+                a login of its own.
+        """
         descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, _OWNER_ONLY)
         try:
             # Tried again and again rather than waited for in a thread: that could not be cancelled.
-            while not _locked(descriptor):  # noqa: ASYNC110 - nobody tells of a file lock
-                await anyio.sleep(_POLL)
+            with anyio.fail_after(_PATIENCE):
+                while not _locked(descriptor):  # noqa: ASYNC110 - nobody tells of a file lock
+                    await anyio.sleep(_POLL)
             yield
         finally:
             # Closing alone lets go only of what no child process has inherited.

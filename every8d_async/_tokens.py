@@ -1,13 +1,14 @@
 """
 Who we are to the gateway: one token for all callers, and a memory for refused logins.
 
-The keeper is given its login and its question («does this token live?»), its clock and its
-randomness; it does no IO of its own. Rules:
+The keeper is given its login and its question («does this token live?»), its clock, its sleep and
+its randomness; it does no IO of its own. Rules:
 
 - one login however many callers wait, shared by success and by failure;
 - a renewal starts ahead of the token's end, and nobody waits for it while the old token lives;
 - a refused login is remembered, because more than ten of them lock the account;
-- a token is called dead only with a control: its check fails while a fresh token's check succeeds.
+- a token is called dead only with a control: its check fails while a fresh token's check succeeds,
+  and fails once more after that, or else the gateway was but ill for a moment.
 """
 
 import logging
@@ -37,6 +38,7 @@ _LOG = logging.getLogger("every8d_async")
 _RENEW_AT = 0.90  # of the lifetime, give or take the jitter
 _JITTER = 0.02
 _RENEW_PAUSE = 60.0  # seconds before another try after a renewal ahead of time failed
+_SECOND_LOOK = 0.5  # seconds between the two questions about a token that seems dead
 _CONTROL_PAUSE = 5.0  # seconds in which a token whose own control failed is not asked about again
 _WRONG_PAUSE = 900.0
 _TWO_DEATHS = 600.0  # seconds: two tokens that die so close together hint at somebody else's logins
@@ -83,8 +85,8 @@ class TokenStore(Protocol):
     """
     Where tokens and refused logins are kept, so that workers can share one login.
 
-    `key` names site and account. A store that raises stops no call: the session warns, and goes on
-    with a login of its own.
+    `key` names site and account. A store never talks to the gateway. One that raises stops no call:
+    the session warns, and goes on with a login of its own.
     """
 
     async def load(self, key: str) -> StoredToken | StoredRefusal | None:
@@ -105,7 +107,11 @@ class TokenStore(Protocol):
 
 
 class MemoryTokenStore:
-    """The default store: this process's memory. Sessions that are given the same one share it."""
+    """
+    The default store: this process's memory. Sessions that are given the same one share it.
+
+    It never talks to the gateway.
+    """
 
     def __init__(self) -> None:
         self._kept: dict[str, StoredToken | StoredRefusal] = {}
@@ -201,6 +207,7 @@ class TokenKeeper:
         key: str,
         clock: Callable[[], float],
         random: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self._log_in = login
         self._ask = check
@@ -209,6 +216,7 @@ class TokenKeeper:
         self._key = key
         self._clock = clock
         self._random = random
+        self._sleep = sleep
         self._memory = LoginMemory(clock)
         self._token: StoredToken | None = None
         self._renew_at = 0.0
@@ -236,7 +244,7 @@ class TokenKeeper:
         return None if self.current is None or token is None else self._clock() - token.issued_at
 
     def tick(self) -> int:
-        """Give a number that orders calls and verdicts; greater is later."""
+        """Give a number that orders requests and verdicts; greater is later."""
         self._now += 1
         return self._now
 
@@ -268,9 +276,9 @@ class TokenKeeper:
 
     async def suspect(self, token: str, since: int) -> Verdict:
         """
-        Find out what a token is worth under which a call, begun at tick `since`, was refused.
+        Find out what a token is worth under which a request was refused that left at tick `since`.
 
-        A storm of refusals asks one question: callers that began before the answer share it.
+        A storm of refusals asks one question: requests that left before the answer share it.
         """
         if token in self._dead:
             return Verdict.DEAD
@@ -325,6 +333,7 @@ class TokenKeeper:
         return kept if self._token is None or kept.value != self._token.value else None
 
     async def _fresh(self) -> StoredToken:
+        self._memory.check()  # a store that is away does not remember it for us
         try:
             value = await self._log_in()
         except AuthenticationFailed as refused:
@@ -362,12 +371,20 @@ class TokenKeeper:
             self._inquiries.pop(token, None)
 
     async def _examine(self, token: str) -> Verdict:
-        """Ask about a token; where it seems dead, ask about a fresh one as a control."""
+        """
+        Ask about a token; where it seems dead, ask about a fresh one as a control.
+
+        A gateway that is ill for a moment denies tokens that live. One that is well again is found
+        out by asking about the old token once more after the control; but where a login ends the
+        older token that comes too late, so it is also asked about after a pause before the login.
+        """
         if self._unproven and self._unproven[0] == token and self._clock() < self._unproven[1]:
             return Verdict.UNPROVEN
         early = token == self.current
-        if await self._ask(token):
-            self._alive = token, self.tick()
+        if await self._lives(token):
+            return Verdict.ALIVE
+        await self._sleep(_SECOND_LOOK)
+        if await self._lives(token):
             return Verdict.ALIVE
         fresh = await self._other_than(token)
         # A login may give the same one again, which is no control of itself.
@@ -375,11 +392,19 @@ class TokenKeeper:
             # The question proves nothing here: even a fresh token fails it.
             self._unproven = fresh, self._clock() + _CONTROL_PAUSE
             return Verdict.UNPROVEN
+        if await self._lives(token):
+            return Verdict.ALIVE
         self._dead.append(token)
         if early:
             self._note_early_death()
         await self._store.discard(self._key, token)
         return Verdict.DEAD
+
+    async def _lives(self, token: str) -> bool:
+        """Ask about a token, and remember a yes."""
+        if alive := await self._ask(token):
+            self._alive = token, self.tick()
+        return alive
 
     def _note_early_death(self) -> None:
         """Warn, once, where tokens die again and again: two sessions may end each other's."""

@@ -29,6 +29,7 @@ from every8d_async._wire import (
 
 _AGENT = f"every8d-async/{__version__}"
 _API = "API21/HTTP/"
+_OK = 200
 # Under a transport with one connection these mean that no connection came about.
 _UNCONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _NETWORK = (httpx.HTTPError, httpx.StreamError, OSError, anyio.ClosedResourceError)
@@ -95,7 +96,10 @@ class Exchange:
         phase = SLOT
         reply: WireReply | WireFailure | None = None
         with anyio.CancelScope(deadline=deadline):
-            slot = await self._slots.take()
+            try:
+                slot = await self._slots.take()
+            except OSError as error:  # the certificates can't be read, say
+                return _failure(progress, CONNECT, type(error).__name__)
             phase = CONNECT
             sound = True
             try:
@@ -105,7 +109,8 @@ class Exchange:
                     await leaving()
                 sound = False
                 reply = await self._talk(slot, request, progress)
-                sound = isinstance(reply, WireReply)
+                # After any other answer than a whole one nobody knows whether more will follow.
+                sound = isinstance(reply, WireReply) and reply.status == _OK and not reply.fault
             finally:
                 await self._slots.give(slot, sound=sound)
         if reply is None:
@@ -180,7 +185,12 @@ async def _read(response: httpx.Response, limit: int) -> WireReply:
     if body is None:
         fault = f"the reply is larger than {limit} bytes"
         return WireReply(response.status_code, headers, b"", fault=fault)
-    delimited = "content-length" in headers or "transfer-encoding" in headers
+    delimited = (
+        "content-length" in headers
+        or "transfer-encoding" in headers
+        # Its frames tell the end; our own connections don't speak it, a user's transport may.
+        or response.extensions.get("http_version") == b"HTTP/2"
+    )
     return WireReply(response.status_code, headers, body, delimited=delimited)
 
 

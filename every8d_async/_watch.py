@@ -23,7 +23,7 @@ Key = tuple[str, str, int]
 
 class Watch(AsyncIterator[DeliveryReport]):
     """
-    Gives each report when it is new or has changed, until all are final or the time is up.
+    Gives each report when it is new or has changed, until all are final or the time is up (§4.2).
 
     It may be left at any time. A batch without rows has not come to its end: the gateway shows them
     late. Once a reading has succeeded, up to ten in a row may fail for want of an answer.
@@ -59,7 +59,12 @@ class Watch(AsyncIterator[DeliveryReport]):
         return self
 
     async def __anext__(self) -> DeliveryReport:
-        """Wait for the next report."""
+        """
+        Wait for the next report; it sends nothing.
+
+        Raises:
+            Every8DError: As by `Sms.watch`.
+        """
         if not self._begun:
             self._begun, self._end = True, self._now() + self._timeout
             await self._look()

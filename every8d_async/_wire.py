@@ -31,8 +31,8 @@ class WireReply:
         status: The HTTP status.
         headers: By lower-case name.
         body: The bytes, or none where there is a `fault`.
-        delimited: Whether the head announced where the body ends; one that ends with its
-            connection may have been cut without a trace.
+        delimited: Whether it was told where the body ends; one that ends with its connection may
+            have been cut without a trace.
         fault: Why the body was not read, else empty.
     """
 

@@ -3,8 +3,9 @@ Fixtures and builders for the tests of programs that use this package.
 
 Installed as a pytest plugin: `every8d_simulator`, `every8d_session` and `every8d_site` are there by
 name. While it is loaded, sessions refuse to call any site but loopback ones, unless requests are
-mocked by respx or the session was given a transport; ``every8d_live = true`` in pytest's settings
-allows it.
+mocked by respx, or the session was given an `httpx.MockTransport` or `httpx.ASGITransport`;
+``every8d_live = true`` in pytest's settings allows it. A test double of your own that is another
+transport is taken for one that may reach out: give its session ``site="http://localhost"``.
 """
 
 import sys
@@ -19,7 +20,7 @@ import pytest
 from every8d_async import _models as models
 from every8d_async._errors import SessionMisuse
 from every8d_async._models import TAIPEI, DeliveryReport, Receipt, Reply
-from every8d_async._pool import in_memory
+from every8d_async._pool import Transport, in_memory, is_stock, reaches_nobody
 from every8d_async._session import GUARDS, Every8DSession
 from every8d_async._site import is_loopback
 
@@ -62,7 +63,18 @@ def report(
     cost: Decimal | None = Decimal("1.00"),
     received_at: datetime | None = _THEN,
 ) -> DeliveryReport:
-    """Build a delivery report; say only what matters to the test."""
+    """
+    Build a delivery report; say only what matters to the test.
+
+    Args:
+        mobile: In any spelling.
+        code: The status code.
+        reference: As in the report.
+        name: As in the report.
+        sent_at: As in the report.
+        cost: Points taken, both at first and finally.
+        received_at: As in the report.
+    """
     return DeliveryReport(
         reference=reference,
         name=name,
@@ -83,7 +95,16 @@ def receipt(
     cost: Decimal | None = None,
     batch_id: str = "00000000-0000-4000-8000-000000000001",
 ) -> Receipt:
-    """Build a receipt; say only what matters to the test."""
+    """
+    Build a receipt; say only what matters to the test.
+
+    Args:
+        sent: Messages taken for sending.
+        unsent: Recipients who got nothing, because the credit ran out.
+        credit: Points left afterwards.
+        cost: Points taken; one a message if None.
+        batch_id: The batch.
+    """
     return Receipt(credit, sent, Decimal(sent) if cost is None else cost, unsent, batch_id)
 
 
@@ -94,7 +115,15 @@ def reply(
     name: str = "",
     received_at: datetime | None = _THEN,
 ) -> Reply:
-    """Build a reply; say only what matters to the test."""
+    """
+    Build a reply; say only what matters to the test.
+
+    Args:
+        text: What they wrote.
+        mobile: In any spelling.
+        name: As in the reply.
+        received_at: As in the reply.
+    """
     return Reply(name, models.mobile(mobile), text, received_at)
 
 
@@ -115,8 +144,10 @@ def pytest_unconfigure() -> None:
         GUARDS.remove(_refuse_public)
 
 
-def _refuse_public(site: str) -> None:
-    if is_loopback(urlsplit(site).hostname or "") or _respx_is_mocking():
+def _refuse_public(site: str, transport: Transport | None) -> None:
+    if is_loopback(urlsplit(site).hostname or "") or reaches_nobody(transport):
+        return
+    if is_stock(transport) and _respx_is_mocking():
         return
     raise SessionMisuse(
         f"a test was about to call {site}, where messages cost money. Nothing was sent. Use the "

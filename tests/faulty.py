@@ -94,6 +94,7 @@ class Fault:
         out: Makes what still goes out of the sound reply (empty where the gateway does not act).
         end: How the connection ends after that.
         pause: Seconds between two pieces that go out.
+        together: Whether the pieces go out in as few segments as there can be.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Fault:
     out: Out = _nothing
     end: End = End.CLOSE
     pause: float = 0.0
+    together: bool = False
 
 
 def instead(raw: bytes) -> Out:
@@ -167,6 +169,16 @@ def gzipped(sound: bytes) -> Iterable[bytes]:
     return (reply(packed, headers={"Content-Encoding": "gzip"}),)
 
 
+def twice(sound: bytes) -> Iterable[bytes]:
+    """Answer twice, in one piece."""
+    return (sound + sound,)
+
+
+def longer(sound: bytes) -> Iterable[bytes]:
+    """Send more than was announced, in one piece."""
+    return (sound + b"\r\n",)
+
+
 HTML = b"<!DOCTYPE html>\r\n<html><body><h1>Service Unavailable</h1></body></html>\r\n"
 _RESET_HEAD = Fault("reset after the head", When.HEAD, end=End.RESET)
 
@@ -217,6 +229,11 @@ ENDLESS_HEAD = Fault("endless head", acts=True, out=endless_head)
 NOT_FOUND = Fault("404", out=instead(reply(HTML, 404)), end=End.KEEP)
 FORBIDDEN = Fault("403", out=instead(reply(HTML, 403, {"Server": "a wall"})), end=End.KEEP)
 UNAUTHORIZED = Fault("401", out=instead(reply(HTML, 401)), end=End.KEEP)
+# A sound answer, and more behind it that nobody asked for.
+TOO_MUCH = (
+    Fault("answers twice", acts=True, out=twice, end=End.KEEP),
+    Fault("longer than announced", acts=True, out=longer, end=End.KEEP),
+)
 IDLE_CLOSE = Fault("answer, then close", acts=True, out=lambda sound: (sound,))
 
 
@@ -521,12 +538,14 @@ class FaultyServer:
 
     def _fail(self, stream: socket.socket, fault: Fault, sound: bytes) -> bool:
         self._tell_hung(fault.pause > 0)
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, fault.together)
         for piece in fault.out(sound):
             stream.sendall(piece)
             if fault.pause:
                 self._tell_dripped()
                 if self._stopping.wait(fault.pause):
                     break
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, False)
         return self._end(stream, fault.end)
 
     def _tell_dripped(self) -> None:

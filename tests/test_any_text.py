@@ -51,7 +51,7 @@ class Field:
         call: Makes the call with a text.
         sent: The attribute of the simulator's message, if it keeps the text there as it came.
         most: The most characters it may have.
-        identifier: Whether it is a name for the machine, so that it may hold no control at all.
+        one_line: Whether it is a name for the machine, so that it may hold no control at all.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Field:
     call: Call
     sent: str = ""
     most: int = 200
-    identifier: bool = False
+    one_line: bool = False
 
 
 TEXTS_OF = [
@@ -117,22 +117,22 @@ FIELDS = [
         for operation, send in OPTIONS.items()
     ),
     *(
-        Field(f"{operation} event_id", "EventID", given_as("event_id", send), identifier=True)
+        Field(f"{operation} event_id", "EventID", given_as("event_id", send), one_line=True)
         for operation, send in OPTIONS.items()
     ),
     *(
-        Field(f"{operation} {name}", wire, given_as(name, send), sent)
+        Field(f"{operation} {name}", wire, given_as(name, send), sent, one_line=True)
         for operation, send in PEOPLE.items()
         for name, wire, sent in (
             ("name", "Name", "name"), ("email", "Email", "email"), ("reference", "Mr", ""),
         )
     ),
     Field("sms.delivery_reports batch_id", "BID",
-          lambda s, t: s.sms.delivery_reports(t).collect(), identifier=True),
+          lambda s, t: s.sms.delivery_reports(t).collect(), one_line=True),
     Field("mms.delivery_reports batch_id", "BID",
-          lambda s, t: s.mms.delivery_reports(t).collect(), identifier=True),
+          lambda s, t: s.mms.delivery_reports(t).collect(), one_line=True),
     Field("sms.replies batch_id", "BID",
-          lambda s, t: s.sms.replies(t).collect(), identifier=True),
+          lambda s, t: s.sms.replies(t).collect(), one_line=True),
 ]  # fmt: skip
 fields = pytest.mark.parametrize("field", FIELDS, ids=[field.name for field in FIELDS])
 
@@ -196,7 +196,7 @@ async def call(field: Field, text: str) -> Witness:
 def test_no_text_is_changed(field: Field, text: str) -> None:
     """A text arrives as it was given, by our own reading of the bytes and by the simulator's."""
     text = text[: field.most]
-    if field.identifier or field.wire.startswith("Param "):
+    if field.one_line or field.wire.startswith("Param "):
         text = re.sub(r"[|\t\r\n]", "", text) or "x"
     witness = anyio.run(partial(call, field, text))
     assert witness.request is not None
@@ -226,8 +226,12 @@ def test_no_field_of_a_template_is_changed(texts: list[str]) -> None:
 @fields
 @pytest.mark.anyio
 async def test_controls_are_refused(field: Field) -> None:
-    """Controls but TAB and line ends, and halves of characters, can't be sent: nothing goes out."""
-    more = ["\t", "\r", "\n"] if field.identifier else []
+    """
+    Controls, and halves of characters, can't be sent: nothing goes out.
+
+    TAB and line ends can, but not in what stands on a line of its own at the gateway.
+    """
+    more = ["\t", "\r", "\n"] if field.one_line else []
     session = kit.session(kit.refusing(), auth="password")
     for char in CONTROLS + HALVES + more:
         with pytest.raises(InvalidRequest):
@@ -237,8 +241,8 @@ async def test_controls_are_refused(field: Field) -> None:
 @fields
 @pytest.mark.anyio
 async def test_lines_are_kept(field: Field) -> None:
-    """TAB, CR and LF are text: none is turned into another, in none of the fields for people."""
-    if field.identifier:
+    """TAB, CR and LF are text: none is turned into another, wherever people read them."""
+    if field.one_line:
         return
     for text in ("a\tb", "a\rb", "a\nb", "a\r\nb", "\n", "\r\n\r\n", "\ta\n"):
         witness = await call(field, text)

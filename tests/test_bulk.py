@@ -22,9 +22,10 @@ from every8d_async import (
 from every8d_async import _endpoints as endpoints
 from every8d_async import _requests as requests
 from every8d_async._bulk import BulkSummary, Chunk, Chunker, Plan
-from every8d_async._checks import Problems, is_sendable
+from every8d_async._checks import Problems, is_line, is_sendable
 from every8d_async._plans import Limits, broadcast_plan, by_halves, personal_plan
-from every8d_async._requests import Options, ParamMessage, ParamRecipient, Template
+from every8d_async._requests import Options, ParamMessage, Template
+from every8d_async._usual import ParamRecipient
 
 if TYPE_CHECKING:
     from every8d_async._plans import Caller
@@ -231,10 +232,29 @@ def test_one_odd_item_does_not_slow_the_others() -> None:
 
 @given(text=st.text(st.characters(exclude_categories=[])))
 def test_the_quick_look_at_a_text_is_the_rule(text: str) -> None:
-    """`is_sendable` says of every character what `Problems.text` says."""
+    """`is_sendable` and `is_line` say of every character what `Problems` says."""
     problems = Problems()
     problems.text("text", text)
     assert is_sendable(text) == (not problems.found)
+    problems = Problems()
+    problems.line("line", text)
+    assert is_line(text) == (not problems.found)
+
+
+@pytest.mark.parametrize("name", ["name", "email", "reference"])
+@pytest.mark.parametrize("char", ["\t", "\n", "\r", "\x85"])
+def test_a_line_end_where_none_may_stand_is_its_own_row(name: str, char: str) -> None:
+    """One person's bad name, mail or reference refuses that person alone, among many at once."""
+    good = PersonalizedMessage(FIRST, "two\nlines", name="王", email="a@b.c", reference="")
+    wrong: dict[str, Any] = {name: f"a{char}"}
+    bad, recipient = evolve(good, **wrong), TemplateRecipient(FIRST, ["two\nlines"], **wrong)
+    for plan, items in (
+        (personal(), [*[good] * 5, bad, *[good] * 5]),
+        (personal("%field1%"), [recipient]),
+    ):
+        refused = [each for each in plan.check(items, 0) if isinstance(each, InvalidRequest)]
+        assert len(refused) == 1
+        assert f"{name}: holds a character that can't be sent" in str(refused[0])
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from every8d_async._codecs import (
     json_body,
     read_cancellation,
     read_credit,
+    read_dry_run,
     read_filtered_receipt,
     read_json,
     read_param_receipt,
@@ -31,6 +32,12 @@ from every8d_async._codecs import (
 )
 from every8d_async._endpoints import SEND_TEMPLATE
 from every8d_async._models import Cancellation, Receipt
+from every8d_async._pages import (
+    read_json_page,
+    read_reply_table,
+    read_report_table,
+    read_report_xml,
+)
 from every8d_async._requests import ParamMessage
 from every8d_async._wire import BadReply, Refusal
 from tests.kit import ENDPOINTS, GOLDEN, TOKEN, golden
@@ -229,12 +236,12 @@ def test_any_receipt(
         ("-999999999,x", Refusal(-999999999, "x")),
         ("-1,-1", Refusal(-1, "-1")),
         ("-1,１", Refusal(-1, "１")),
-        ("-1,", None),
-        ("-1,   ", None),
-        ("-1,1", None),
-        ("-1, 1", None),
-        ("-1, \n1", None),
+        ("-101,", Refusal(-101, "")),
+        ("-101,  \n", Refusal(-101, "")),
+        ("-101,3次錯誤後鎖定", Refusal(-101, "3次錯誤後鎖定")),
+        ("-4,2025/11/26 已發送", Refusal(-4, "2025/11/26 已發送")),
         ("-1", None),
+        ("-1234567890,x", None),
         ("1,x", None),
         ("-1.0,x", None),
         ("", None),
@@ -242,8 +249,62 @@ def test_any_receipt(
     ids=repr,
 )
 def test_refusals(text: str, refusal: Refusal | None) -> None:
-    """A refusal is split on its first comma alone, and its message starts with no digit."""
+    """A refusal is split on its first comma alone; its message may be anything, or empty."""
     assert refusal == read_refusal(text)
+
+
+SURELY_REFUSED = [
+    ("-27,電話號碼不得為空", Refusal(-27, "電話號碼不得為空")),
+    ("-41,3 numbers missing", Refusal(-41, "3 numbers missing")),
+    ("-306,0912345678 手機格式不符", Refusal(-306, "0912345678 手機格式不符")),
+    ("-101, 3次錯誤後鎖定", Refusal(-101, "3次錯誤後鎖定")),
+    ("-300,2,個欄位為空", Refusal(-300, "2,個欄位為空")),
+]
+PERHAPS_RECEIPTS = [
+    "-27,",
+    "-27, ",
+    "-101,3",
+    "-5,1,1,0,c496f706-9b0f",
+    f"-5,1,1,0,{BATCH[:-1]}",
+    f"-5,1,1,0,{BATCH} and more",
+    f"-5, 1, 1.0, 0, {BATCH}<br>",
+    "-5,1,1<html>",
+]
+SENDS = [read_receipt, read_filtered_receipt, read_param_receipt]
+
+
+@pytest.mark.parametrize("read", SENDS)
+@pytest.mark.parametrize(("text", "refusal"), SURELY_REFUSED, ids=repr)
+def test_refusals_of_a_send(read: Callable[[bytes], object], text: str, refusal: Refusal) -> None:
+    """What no receipt begins with is a refusal of a send, also where its message has digits."""
+    assert refusal == read(text.encode())
+
+
+@pytest.mark.parametrize("read", SENDS)
+@pytest.mark.parametrize("text", PERHAPS_RECEIPTS, ids=repr)
+def test_what_may_be_a_receipt_refuses_no_send(read: Callable[[bytes], object], text: str) -> None:
+    """What may be the start of a receipt, with whatever follows it, proves nothing of a send."""
+    with pytest.raises(BadReply):
+        read(text.encode())
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        read_dry_run,
+        read_cancellation,
+        read_credit,
+        read_json,
+        read_json_page,
+        read_report_table,
+        read_reply_table,
+        read_report_xml,
+    ],
+)
+@pytest.mark.parametrize("text", ["-101,", "-101,3次錯誤後鎖定", "-101,5,1"])
+def test_refusals_of_what_sends_nothing(read: Callable[[bytes], object], text: str) -> None:
+    """Where no success begins like it, a code and a comma are a refusal, whatever follows."""
+    assert Refusal(-101, text.partition(",")[2]) == read(text.encode())
 
 
 def refusal_of(read: Callable[[bytes], object], body: bytes) -> object:
@@ -273,6 +334,7 @@ def test_a_cut_refusal_keeps_its_code(read: Callable[[bytes], object]) -> None:
         ("0,0", Cancellation(0, Decimal(0))),
         ("2, 2.5\r\n", Cancellation(2, Decimal("2.5"))),
         ("-3,查無此批次", Refusal(-3, "查無此批次")),
+        ("-2,2.00", Refusal(-2, "2.00")),
     ],
     ids=repr,
 )
@@ -282,7 +344,7 @@ def test_cancellations(body: str, expected: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", ["", "2", "2,", "2,2.", "2,2.00,", "2,2,2", "-2,2.00", "2,-2.00", "2.0,2", "two", "2;2"]
+    "body", ["", "2", "2,", "2,2.", "2,2.00,", "2,2,2", "2,-2.00", "2.0,2", "two", "2;2"]
 )
 def test_no_cancellations(body: str) -> None:
     """Neither half a reply nor a negative count is a cancellation."""
@@ -381,6 +443,17 @@ def test_no_json(body: str) -> None:
 def test_json(body: str, expected: object) -> None:
     """Result alone decides; a «no» stays one, whatever its reasons look like."""
     assert expected == read_json(body.encode())
+
+
+@pytest.mark.parametrize("depth", range(900, 1030, 10))
+def test_a_refusal_may_hold_nested_lists(depth: int) -> None:
+    """However deep what stands in a refusal's place of a code: it has none, or is no JSON."""
+    nested = "[" * depth + "]" * depth
+    try:
+        read = read_json(f'{{"Result":false,"Status":{nested},"Msg":{nested}}}'.encode())
+    except BadReply:
+        return
+    assert read == Refusal(0, "")
 
 
 @pytest.mark.parametrize("name", [name for name in GOLDENS if name.endswith(".json")])

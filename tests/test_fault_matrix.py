@@ -5,16 +5,21 @@ A cell is one call that meets one fault: on a connection that is fresh or was us
 the fault passes (it strikes once) or lasts. What must come of it is told by `expected`, from the
 kind of operation, whether anything left, and what came back; nothing here is taken from the client.
 Each cell checks the class of the outcome, `sent`, how many requests arrived whole, what the gateway
-did, and that the same session then serves a good call.
+did, that the same session then serves a good call, and that no secret is in the error or the logs
+(`test_secrets` looks deeper, at a sample).
 
 Time limits are the real ones: where a call would wait, the clock is put ahead.
 """
 
 import itertools
-from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import logging
+import pickle
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from enum import Enum, auto
+from functools import cache
 from typing import Any
+from urllib.parse import quote
 
 import anyio
 import pytest
@@ -184,6 +189,7 @@ FAULTS: dict[Came, tuple[Fault, ...]] = {
     Came.SLOW_DOWN: (status(429), status(429, {"Retry-After": "0"})),
     Came.LONG_PAUSE: (status(429, {"Retry-After": "100"}),),
     Came.SOUND: (
+        *faulty.TOO_MUCH,
         faulty.IDLE_CLOSE,
         Fault("answer, then close, as announced", acts=True, out=announced, end=End.KEEP),
     ),
@@ -201,9 +207,13 @@ class Tally:
     cells: int = 0
     doubles: int = 0
     losses: int = 0
+    leaks: int = 0
 
     def __str__(self) -> str:
-        return f"fault matrix: {self.cells} cells, {self.doubles} doubles, {self.losses} losses"
+        return (
+            f"fault matrix: {self.cells} cells, {self.doubles} doubles, {self.losses} losses, "
+            f"{self.leaks} leaks"
+        )
 
 
 TALLY = Tally()
@@ -216,6 +226,7 @@ class World:
     stage: Stage
     server: FaultyServer
     session: Every8DSession
+    said: list[str]  # in logs, since the last cell
 
     async def make_ready(self, operation: Operation, *, fresh: bool) -> None:
         """Have a token or not, and a connection or not, as the cell wants it."""
@@ -238,6 +249,48 @@ class World:
         assert await self.session.credit() == self.stage.simulator.credit()
 
 
+class Listener(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(record.getMessage())
+
+
+@contextmanager
+def listening() -> Generator[list[str]]:
+    """Give what every logger says, from DEBUG on."""
+    listener, root = Listener(), logging.getLogger()
+    level = root.level
+    root.addHandler(listener)
+    root.setLevel(logging.DEBUG)
+    try:
+        yield listener.said
+    finally:
+        root.setLevel(level)
+        root.removeHandler(listener)
+
+
+@cache
+def forms() -> dict[str, str]:
+    """Give every spelling of every secret, and what it is."""
+    from .test_secrets import all_spellings  # noqa: PLC0415 - which imports this module
+
+    return all_spellings()
+
+
+def leaks(said: list[str], error: Every8DError | None) -> list[str]:
+    """Name the secrets that were told, in whatever spelling."""
+    texts = [*said, repr(error)]
+    if error is not None:
+        texts += [str(error), repr(vars(error)), repr(pickle.dumps(error))]
+    told = "\n".join(texts)
+    return [what for form, what in forms().items() if form in told]
+
+
 @asynccontextmanager
 async def world(server: FaultyServer, stage: Stage, **options: Any) -> AsyncGenerator[World]:
     settings: dict[str, Any] = {
@@ -245,9 +298,9 @@ async def world(server: FaultyServer, stage: Stage, **options: Any) -> AsyncGene
         "timeout": Timeout(total=TOTAL, read=READ),
         "retry": RetryPolicy(attempts=ATTEMPTS, base=0.001, cap=0.001),
     } | options
-    with server:
+    with server, listening() as said:
         async with Every8DSession(UID, PASSWORD, **settings) as session:
-            there = World(stage, server, session)
+            there = World(stage, server, session, said)
             await there.good_call()
             yield there
 
@@ -357,7 +410,12 @@ async def try_cell(there: World, cell: Cell, strike: Strike = by_plan) -> None:
     arrived = sum(map(operation.matches, there.server.requests[before:]))
     done = there.done(operation) - done_before
 
+    told = leaks(there.said, error)
+    there.said.clear()
+
     TALLY.cells += 1
+    TALLY.leaks += bool(told)
+    assert not told, cell
     TALLY.doubles += done > 1 or (done == 1 and error is not None and error.sent is False)
     ending = Ending(None if error is None else type(error), arrived)
     assert ending in cell.expected, cell
@@ -462,6 +520,15 @@ async def test_every_operation_meets_a_proxy_that_fails(fault: Fault) -> None:
         for operation, lasts in itertools.product(ALL, (True, False)):
             cell = Cell(operation, Came.NOTHING_LEFT, fault, fresh=True, lasts=lasts)
             await try_cell(there, cell)
+
+
+def test_a_leak_is_noticed() -> None:
+    """A secret in a log of anybody's, or in an error, is found, as it is or in another spelling."""
+    with listening() as said:
+        logging.getLogger("anybody").debug("sending to %s", UID)
+    assert "uid" in leaks(said, None)
+    assert "password" in leaks([], GatewayUnreachable("connect", quote(PASSWORD)))
+    assert not leaks(["sending to somebody"], GatewayUnreachable("connect", "refused"))
 
 
 def test_there_are_thousands_of_cells() -> None:

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -323,6 +323,21 @@ def test_a_query_waits_for_a_server(kind: Kind, status: int) -> None:
     assert tries(kind, *THRICE) == played.said
 
 
+@pytest.mark.parametrize("endpoint", [SEND_SMS, CREDIT], ids=["send", "query"])
+def test_a_bug_in_reading_a_reply(endpoint: Endpoint[Any, Any]) -> None:
+    """A bug is raised as it is; but of a send, which has left by then, it tells that it is one."""
+
+    def fail(body: bytes) -> Any:
+        raise RecursionError
+
+    flow = call(evolve(endpoint, parse=fail), TEXT, PASSWORD, RetryPolicy(), lambda: 0.5)
+    next(flow)
+    wanted = RecursionError if endpoint.repeatable else OutcomeUnknown
+    with pytest.raises(wanted) as caught:
+        flow.send(WireReply(200, {}, b"?", delimited=True))
+    assert endpoint.repeatable or "RecursionError" in str(caught.value)
+
+
 @kinds(REPEATABLE)
 @pytest.mark.parametrize("status", UNSOUND)
 def test_an_odd_success_is_no_answer(kind: Kind, status: int) -> None:
@@ -612,12 +627,23 @@ def test_a_dead_token_is_replaced_once(kind: Kind, code: int, error: type[Every8
     assert kind.endpoint.parse(kind.sound) == played.result
     again = ["login", "send token-1", "suspect token-1", "login", "send token-2"]
     assert again == played.said
-    # Refused again, it is meant: no second question, no third login for it.
-    played = Played(kind, refusal, verdicts=(Verdict.DEAD,))
+    # Refused again, with a token that lives, it is meant.
+    played = Played(kind, refusal, verdicts=(Verdict.DEAD, Verdict.ALIVE))
     check(played, kind, error)
-    assert again == played.said[:5]
-    assert played.said.count("suspect token-1") == 1
+    assert [*again, "suspect token-2"] == played.said[:6]
     assert played.sends == (4 if error is GatewayUnavailable else 2)
+
+
+@doubted
+def test_a_second_token_may_die_as_well(kind: Kind, code: int, error: type[Every8DError]) -> None:
+    """Where sessions end each other's tokens, that is told of a send, and a query tries again."""
+    refusal = reply(f"{code},發生不明錯誤")
+    played = Played(kind, refusal, verdicts=(Verdict.DEAD,))
+    check(played, kind, GatewayUnavailable)
+    assert played.said[5] == "suspect token-2"
+    assert played.sends == (2 if kind in ONCE.values() else 4)
+    played = Played(kind, refusal, verdicts=(Verdict.DEAD, Verdict.UNPROVEN))
+    check(played, kind, OutcomeUnknown if kind in ONCE.values() else error)
 
 
 @doubted
@@ -849,7 +875,8 @@ def test_no_send_is_repeated_on_doubt(
         retry=RetryPolicy(attempts=attempts),
     )
     assert played.sends <= attempts + 1
-    assert sum("suspect" in line for line in played.said) <= 1
+    asked = [line for line in played.said if "suspect" in line]
+    assert len(asked) == len(set(asked)) <= (2 if kind in ONCE.values() else attempts + 1)
     if kind in ONCE.values():
         may_go = True
         for command, answer in played.history:

@@ -13,6 +13,8 @@ import httpx
 import pytest
 
 from every8d_async import (
+    AuthenticationFailed,
+    CancelRefused,
     DeliveryReport,
     Every8DSession,
     FileTokenStore,
@@ -31,6 +33,7 @@ from every8d_async._models import Page
 from every8d_async._watch import Watch
 from every8d_async._wire import BadReply
 from every8d_async.simulator import Simulator
+from tests import kit
 
 TOKEN = "4bc40f5255fa4d89ac4950b394eca0f6"
 MESSAGE = PersonalizedMessage("0900000001", "hello")
@@ -69,6 +72,28 @@ async def test_a_refusal_with_its_code_stands() -> None:
         with pytest.raises(GatewayRefused) as caught:
             await session.sms.send_personalized([MESSAGE])
         assert (caught.value.sent, caught.value.code) == (False, -28)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("message", ["密碼錯誤", "3次錯誤後鎖定", ""])
+async def test_a_refused_login_is_remembered_whatever_its_words(message: str) -> None:
+    """With uid and password in each call, a wrong one is sent once: more than ten lock."""
+    transport, requests = kit.recording(f"-101,{message}".encode())
+    async with kit.session(transport, auth="password") as session:
+        for _ in range(8):
+            with pytest.raises(AuthenticationFailed):
+                await session.credit()
+    assert len(requests) == 1
+
+
+@pytest.mark.anyio
+async def test_a_refused_cancel_is_one_whatever_its_words() -> None:
+    """A reason that begins with a digit is a reason."""
+    transport, _ = kit.recording("-4,2025/11/26 已發送".encode())
+    async with kit.session(transport) as session:
+        with pytest.raises(CancelRefused) as caught:
+            await session.sms.cancel("batch")
+    assert caught.value.code == -4
 
 
 @pytest.mark.asyncio

@@ -317,6 +317,25 @@ def test_reprs_are_quiet(make: Callable[[], Any]) -> None:
     assert shown.startswith(type(make()).__name__)
 
 
+WRONG: Any = 912345678  # as out of a spreadsheet
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (PersonalizedMessage(WRONG, "t"), "mobile=<int>"),
+        (TemplateRecipient(WRONG, []), "mobile=<int>"),
+        (Attachment(WRONG, "jpg"), "data=<int>"),
+        (FilteredReceipt(None, 0, Decimal(0), 0, "", (WRONG,)), "filtered=[<int>]"),
+    ],
+    ids=["message", "recipient", "attachment", "filtered"],
+)
+def test_reprs_of_what_is_wrong(value: object, shown: str) -> None:
+    """What holds a value of a wrong type shows that, and does not fail: one wants to see it."""
+    assert shown in repr(value)
+    assert "912345678" not in repr(value)
+
+
 def test_reprs_show_enough() -> None:
     """A number can be found again by its ends, a batch by its id."""
     assert "+8869…678" in repr(report(100))

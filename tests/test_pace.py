@@ -217,6 +217,26 @@ async def test_a_hold_in_time_and_a_turn_too_late_is_the_limits_fault() -> None:
     assert (failure.phase, failure.wait) == ("slot", None)
 
 
+async def test_what_is_outside_the_pace_waits_while_held() -> None:
+    """A login stands in nobody's line and takes nobody's turn, but heeds the gateway's word."""
+    pace = Pace(RateLimit(1, per=100.0, burst=1))
+    line = Line(pace)
+    await line.call(0)
+    assert await pace.wait_out(math.inf) is None
+    assert line.now == 0.0
+    pace.hold(5)
+    async with anyio.create_task_group() as group:
+        group.start_soon(pace.wait_out, math.inf)
+        await anyio.wait_all_tasks_blocked()
+        pace.hold(10)
+    assert line.now == pytest.approx(10.0, abs=1e-3)
+    pace.hold(60)
+    failure = await pace.wait_out(anyio.current_time() + 59.0)
+    assert isinstance(failure, WireFailure)
+    assert (failure.left, failure.phase, failure.cause) == (False, "held", "deadline")
+    assert failure.wait == pytest.approx(60.0, abs=1e-3)
+
+
 async def test_a_past_deadline_sends_nothing() -> None:
     """Who comes too late leaves with a failure, and takes no turn."""
     line = Line(Pace(RateLimit(1, burst=1)))

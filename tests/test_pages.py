@@ -157,15 +157,15 @@ def test_an_empty_tab_page_behind_the_last_one(name: str) -> None:
         ("1" * 16, ["SMS_COUNT: must be a whole number"]),
         (FIVE, ["SMS_COUNT: must be a whole number"]),
         (f"1\t{FIVE}", ["SMS_COUNT: must be a whole number"]),
-        (f"1\r\n{FIVE}\t{STAMP}\tmore", ["line 2: has 7 columns, not 5 or 6"]),
-        (f"1\r\n{FIRST}\t{STAMP}\t1.00\t100", ["line 2: has 4 columns, not 5 or 6"]),
-        (f"2\r\n{FIVE}\n\n{FIVE}\n", ["line 3: has 1 columns, not 5 or 6"]),
+        (f"1\r\n{FIVE}\t{STAMP}\tmore", ["DATA[0]: line 2 has 7 columns, not 5 or 6"]),
+        (f"1\r\n{FIRST}\t{STAMP}\t1.00\t100", ["DATA[0]: line 2 has 4 columns, not 5 or 6"]),
+        (f"2\r\n{FIVE}\n\n{FIVE}\n", ["DATA[1]: line 3 has 1 columns, not 5 or 6"]),
         (
             f"3\r\nx\n{FIVE}\n\t\ny\tz",
             [
-                "line 2: has 1 columns, not 5 or 6",
-                "line 4: has 2 columns, not 5 or 6",
-                "line 5: has 2 columns, not 5 or 6",
+                "DATA[0]: line 2 has 1 columns, not 5 or 6",
+                "DATA[2]: line 4 has 2 columns, not 5 or 6",
+                "DATA[3]: line 5 has 2 columns, not 5 or 6",
             ],
         ),
         (
@@ -186,6 +186,15 @@ def test_an_empty_tab_page_behind_the_last_one(name: str) -> None:
                 "DATA[1].COST: must be an amount of points",
             ],
         ),
+        (
+            f"x\r\nx\n{FIVE}\n{FIVE}\t\t\n".replace("1.00", "free"),
+            [
+                "SMS_COUNT: must be a whole number",
+                "DATA[0]: line 2 has 1 columns, not 5 or 6",
+                "DATA[1].COST: must be an amount of points",
+                "DATA[2]: line 4 has 7 columns, not 5 or 6",
+            ],
+        ),
     ],
     ids=[
         "nothing",
@@ -204,10 +213,11 @@ def test_an_empty_tab_page_behind_the_last_one(name: str) -> None:
         "a TAB in a name",
         "no status",
         "every bad value",
+        "bad lines, bad values and a bad count",
     ],
 )
 def test_broken_tab_reports(body: str, expected: list[str]) -> None:
-    """Every line that has the wrong number of columns is named, or else every bad value."""
+    """Every line that has the wrong number of columns is named, and every bad value."""
     assert expected == problems("sms.delivery_reports, TAB", body)
 
 
@@ -227,16 +237,19 @@ def test_tab_replies() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("a\tb", ["line 3: has 5 columns, not 4"]),
-        ("a\nb", ["line 3: has 3 columns, not 4", "line 4: has 2 columns, not 4"]),
-        ("a\r\nb", ["line 3: has 3 columns, not 4", "line 4: has 2 columns, not 4"]),
-        ("a\n", ["line 3: has 3 columns, not 4", "line 4: has 2 columns, not 4"]),
+        ("a\tb", ["DATA[1]: line 3 has 5 columns, not 4"]),
+        ("a\nb", ["DATA[1]: line 3 has 3 columns, not 4", "DATA[2]: line 4 has 2 columns, not 4"]),
+        (
+            "a\r\nb",
+            ["DATA[1]: line 3 has 3 columns, not 4", "DATA[2]: line 4 has 2 columns, not 4"],
+        ),
+        ("a\n", ["DATA[1]: line 3 has 3 columns, not 4", "DATA[2]: line 4 has 2 columns, not 4"]),
         (
             "a\n\nb\tc",
             [
-                "line 3: has 3 columns, not 4",
-                "line 4: has 1 columns, not 4",
-                "line 5: has 3 columns, not 4",
+                "DATA[1]: line 3 has 3 columns, not 4",
+                "DATA[2]: line 4 has 1 columns, not 4",
+                "DATA[3]: line 5 has 3 columns, not 4",
             ],
         ),
     ],
@@ -255,8 +268,8 @@ async def test_a_broken_tab_page_names_line_and_columns() -> None:
     async with kit.session(kit.answering(body)) as session:
         with pytest.raises(MalformedReply) as caught:
             await session.sms.replies("batch", response_format=ResponseFormat.TAB).collect()
-    assert caught.value.problems == ("line 2: has 5 columns, not 4",)
-    assert "line 2: has 5 columns, not 4" in str(caught.value)
+    assert caught.value.problems == ("DATA[0]: line 2 has 5 columns, not 4",)
+    assert "DATA[0]: line 2 has 5 columns, not 4" in str(caught.value)
     assert "secret" not in caught.value.excerpt + str(caught.value)
     assert caught.value.page == 1
 

@@ -154,6 +154,12 @@ TIME = "must be a datetime with a time zone, such as TAIPEI"
          ["text: holds a character that can't be sent (U+0000) at position 1"]),
         (PersonalizedMessage(FIRST, "a", name="\x1b"),
          ["name: holds a character that can't be sent (U+001B) at position 0"]),
+        (PersonalizedMessage(FIRST, "a", name="a\tb"),
+         ["name: holds a character that can't be sent (U+0009) at position 1"]),
+        (PersonalizedMessage(FIRST, "a", email="a@b.c\r\nBcc: d@e.f"),
+         ["email: holds a character that can't be sent (U+000D) at position 5"]),
+        (PersonalizedMessage(FIRST, "a", reference="k\n1"),
+         ["reference: holds a character that can't be sent (U+000A) at position 1"]),
         (PersonalizedMessage(FIRST, "a", email=None),  # type: ignore[arg-type]
          ["email: must be a text, not NoneType"]),
         (PersonalizedMessage(FIRST, "a", reference=7),  # type: ignore[arg-type]
@@ -181,6 +187,7 @@ TIME = "must be a datetime with a time zone, such as TAIPEI"
     ],
     ids=[
         "bad mobile", "land line", "no mobile", "empty text", "bytes", "control", "bad name",
+        "TAB in a name", "line end in a mail", "line end in a reference",
         "bad mail", "bad reference", "no time", "naive time", "past", "too far", "everything",
     ],
 )  # fmt: skip

@@ -1,27 +1,97 @@
-"""README.md does what it says: its examples run, unchanged, against the simulator."""
+"""
+README.md and README.zh-TW.md do what they say: every code block of both runs.
+
+- ``python`` blocks run as they stand, against the simulator in the real gateway's place.
+- ``sh`` and ``console`` commands really run, on loopback; servers on free ports instead of the ones
+  shown. What a transcript shows is what came out, but for ids and counts; «…» leaves something out.
+- The first two ``sh`` blocks install, and so run elsewhere; see `ELSEWHERE`. A command that takes
+  minutes runs in a reduced form here; see `REDUCED`.
+- A block in another language fails.
+"""
 
 import ast
 import inspect
+import os
 import re
-from collections.abc import Generator
+import shlex
+import subprocess
+import sys
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import Context
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import pytest
 import respx
+from anyio import to_thread
+from attrs import field, frozen
 from respx.handlers import ASGIHandler
 
 import every8d_async
 from every8d_async import Every8DSession
+from every8d_async import _endpoints as endpoints
 from every8d_async.simulator import Account, Simulator
+from tests import test_fault_matrix as matrix
+from tests.integrations.servers import free_port
+from tests.operations import ALL, IN_PASSWORD_MODE
+from tests.test_saboteurs import SABOTEURS
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text("utf-8")
+READMES = ("README.md", "README.zh-TW.md")
+TEXTS = {name: (ROOT / name).read_text("utf-8") for name in READMES}
+
+# These install, which takes a fresh environment: `tests/test_install.py` types the first into one;
+# `.ci/run` runs the second, whose last command is this very test's.
+ELSEWHERE = (
+    ['python -m pip install -e ".[cli,simulator]"', "python -m every8d_async demo"],
+    ['python -m pip install -e ".[dev]"', "coverage run -m pytest"],
+)
+# One test of it stands for the command; that the whole ends as shown is what the suite tells.
+REDUCED = {"python -m pytest tests/test_fault_matrix.py": "-k closed_port"}
+
+PATIENCE = 60  # seconds, for what should take few
+UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+@frozen
+class Block:
+    """A fenced code block."""
+
+    readme: str
+    language: str
+    text: str = field(repr=False)
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.readme}-{self.number}-{self.language}"
+
+    @property
+    def lines(self) -> list[str]:
+        return self.text.splitlines()
+
+
+def blocks(readme: str) -> list[Block]:
+    found = re.findall(r"^```(.*)\n((?:.*\n)*?)```$", TEXTS[readme], re.MULTILINE)
+    return [Block(readme, language, text, n) for n, (language, text) in enumerate(found)]
+
+
+BLOCKS = [block for readme in READMES for block in blocks(readme)]
+
+
+def of(language: str) -> list[Block]:
+    return [block for block in BLOCKS if block.language == language]
+
+
+def test_every_block_is_of_a_kind_that_runs() -> None:
+    """A block whose language nobody runs fails here, and so does an unfinished one."""
+    assert {block.language for block in BLOCKS} == {"python", "sh", "console"}
+    for readme, text in TEXTS.items():
+        assert text.count("```") == 2 * len(blocks(readme))
+
+
+# --- python ---
 
 
 async def store(report: object) -> None:
@@ -38,45 +108,300 @@ def gateway() -> Generator[None]:
         yield
 
 
+@pytest.fixture
+def quiet_again() -> Iterator[None]:
+    """Take back what an example instruments for the whole process."""
+    yield
+    if (module := sys.modules.get("opentelemetry.instrumentation.httpx")) is not None:
+        instrumentor = module.HTTPXClientInstrumentor()
+        if instrumentor.is_instrumented_by_opentelemetry:
+            instrumentor.uninstrument()
+
+
 @pytest.mark.anyio
-@pytest.mark.parametrize("block", blocks("python"), ids=lambda block: block.splitlines()[0][:60])
+@pytest.mark.usefixtures("quiet_again")
+@pytest.mark.parametrize("block", of("python"), ids=str)
 async def test_python_block_runs(
-    block: str,
+    block: Block,
     request: pytest.FixtureRequest,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each Python block of README.md runs as it stands, with what its text has introduced."""
+    """Each Python block runs as it stands, with what the text before it has introduced."""
     names: dict[str, Any] = {name: getattr(every8d_async, name) for name in every8d_async.__all__}
     names |= {"respx": respx, "pytest": pytest, "token": "a-token-that-nobody-guesses"}
     names["store"] = store
+    if "import asyncio" in block.text and request.getfixturevalue("anyio_backend_name") == "trio":
+        pytest.skip("the example is asyncio's; its text tells what trio's would say")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EVERY8D_UID", "uid")
     monkeypatch.setenv("EVERY8D_PASSWORD", "password")
-    code = compile(block, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    code = compile(block.text, str(block), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     with gateway():
         async with Every8DSession("uid", "password") as session:
             receipt = await session.sms.send("hello", to="0900000001")
             names |= {"session": session, "batch_id": receipt.batch_id}
-            pending = eval(code, names)
-            if inspect.iscoroutine(pending):
-                await pending
+            if code.co_flags & inspect.CO_COROUTINE:
+                await eval(code, names)
+            else:  # synchronous code stands in no event loop
+                await to_thread.run_sync(lambda: Context().run(eval, code, names))
     # A block may show a test, which brings its own mocks.
     for test in [value for name, value in names.items() if name.startswith("test_")]:
         await test(*map(request.getfixturevalue, inspect.signature(test).parameters))
 
 
-def test_first_blocks_are_the_two_commands() -> None:
+@pytest.mark.parametrize("readme", READMES)
+def test_the_first_example_has_twelve_lines(readme: str) -> None:
+    """The heading above the first example promises its length."""
+    first = next(block for block in blocks(readme) if block.language == "python")
+    assert len(first.lines) == 12
+
+
+# --- commands ---
+
+
+@frozen
+class Step:
+    """A command, and what is shown below it."""
+
+    command: str
+    shown: str
+
+    def __str__(self) -> str:
+        return self.command
+
+    @property
+    def port(self) -> str | None:
+        """The port that it serves on, if it is a server."""
+        found = re.search(r"--port (\d+)", self.command)
+        return found[1] if found else None
+
+
+def steps(block: Block) -> list[Step]:
+    if block.language == "sh":
+        return [Step(line, "…") for line in block.lines]
+    _, *parts = re.split(r"^\$ ", block.text, flags=re.MULTILINE)
+    found = [part.partition("\n") for part in parts]
+    return [Step(command, shown.strip()) for command, _, shown in found]
+
+
+# Both READMEs show the same commands; each block of them runs once.
+SHELL = list(
+    {block.text: block for block in BLOCKS if block.language in {"sh", "console"}}.values()
+)
+STEPS = [step for block in SHELL if block.lines not in ELSEWHERE for step in steps(block)]
+SERVERS = [step for step in STEPS if step.port]
+CALLS = [step for step in STEPS if "127.0.0.1" in step.command]
+
+
+def environment() -> dict[str, str]:
+    """Give an environment in which this one's programs are found by their names."""
+    programs = str(Path(sys.executable).parent)
+    return os.environ | {
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "COLUMNS": "80",
+    }
+
+
+def run(command: str, place: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        ["sh", "-c", command],
+        cwd=place,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+
+
+def check(shown: str, printed: str) -> None:
+    """See that a transcript shows what was printed; ids, counts and JSON's blanks may differ."""
+    pattern = re.escape(_comparable(shown)).replace("…", ".*?")
+    assert re.fullmatch(pattern, _comparable(printed), re.DOTALL), printed
+
+
+def _comparable(text: str) -> str:
+    text = re.sub(r"\d+ cells", "N cells", re.sub(UUID, "ID", text))
+    return re.sub('([":,…]) ', r"\1", text).strip()
+
+
+@contextmanager
+def serving(step: Step) -> Generator[str]:
+    """Start a server on a free port, wait until it says that it is there, and end it afterwards."""
+    port = str(free_port())
+    command = step.command.replace(f"--port {step.port}", f"--port {port}")
+    process = subprocess.Popen(
+        shlex.split(command),
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        seen = ""
+        while port not in seen:
+            line = process.stdout.readline()
+            assert line, f"it ended: {seen}"
+            seen += line
+        check(step.shown.replace(str(step.port), port), seen)
+        yield port
+    finally:
+        process.terminate()
+        process.communicate(timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("server", SERVERS, ids=str)
+def test_server_answers_as_shown(server: Step) -> None:
+    """Each server starts by its command, and every call of its port gets what is shown."""
+    calls = [call for call in CALLS if f"127.0.0.1:{server.port}/" in call.command]
+    assert calls
+    with serving(server) as port:
+        for call in calls:
+            # A progress bar is shown outside of terminals alone.
+            command = call.command.replace("curl ", "curl --silent --show-error ", 1)
+            done = run(command.replace(f":{server.port}/", f":{port}/"))
+            assert done.returncode == 0, done.stdout
+            check(call.shown, done.stdout)
+
+
+@pytest.mark.parametrize("call", CALLS, ids=str)
+def test_call_has_its_server(call: Step) -> None:
+    """No call goes to a port that no command of a README serves: it would not be tried."""
+    assert any(f"127.0.0.1:{server.port}/" in call.command for server in SERVERS)
+
+
+@pytest.mark.parametrize("block", SHELL, ids=str)
+def test_commands_print_what_is_shown(block: Block, tmp_path: Path) -> None:
+    """
+    All other commands run, one after the other, and print what is shown.
+
+    Those of the package run in an empty folder, which a block's commands share. A command fails
+    only where ``echo $?`` is shown after it.
+    """
+    code = 0
+    for step in [] if block.lines in ELSEWHERE else steps(block):
+        if step.command == "echo $?":
+            assert step.shown == str(code)
+            code = 0
+        elif step not in SERVERS and step not in CALLS:
+            assert code == 0
+            in_the_clone = re.search("tests|benchmarks", step.command)
+            command = f"{step.command} {REDUCED.get(step.command, '')}"
+            done = run(command, ROOT if in_the_clone else tmp_path)
+            check(step.shown, done.stdout)
+            code = done.returncode
+    assert code == 0
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_first_blocks_are_the_two_commands(readme: str) -> None:
     """The first ``sh`` block installs and runs the demo, the second installs and runs the tests."""
-    demo, tests = blocks("sh")[:2]
-    assert demo.splitlines() == [
-        'python -m pip install -e ".[cli,simulator]"',
-        "python -m every8d_async demo",
-    ]
-    assert tests.splitlines() == ['python -m pip install -e ".[dev]"', "coverage run -m pytest"]
+    shell = [block.lines for block in blocks(readme) if block.language == "sh"]
+    assert shell[:2] == list(ELSEWHERE)
 
 
 def test_ci_runs_the_test_command_of_the_readme() -> None:
     """CI runs the very command that README.md gives for the tests."""
-    command = blocks("sh")[1].splitlines()[-1]
+    command = ELSEWHERE[1][-1]
     assert f"step {command}\n" in (ROOT / ".ci" / "run").read_text("utf-8")
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_figures_of_the_proofs(readme: str) -> None:
+    """How many faults, cells and saboteurs there are is what their tables hold."""
+    faults = len(matrix.CASES) + len(matrix.TUNNELS) + 2  # a closed port, a refused certificate
+    met = len(matrix.CASES) * (len(ALL) + len(IN_PASSWORD_MODE)) * len(matrix.PLANS)
+    unmet = len(ALL) * (2 + 1 + 2 * len(matrix.TUNNELS))
+    text = TEXTS[readme]
+    assert re.search(rf"\b{faults} (?:faults of the wire|種網路故障)", text)
+    assert f"fault matrix: {2 * (met + unmet)} cells, 0 doubles, 0 losses\n" in text
+    assert re.search(rf"\b{len(SABOTEURS)} (?:ways|種方式)", text)
+
+
+# --- both say the same ---
+
+
+def bare(block: Block) -> str:
+    """Give a block without its comments and texts, which are in the reader's language."""
+    if block.language != "python":
+        return block.text
+    tree = ast.parse(block.text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            node.value = ""
+    return ast.dump(tree)
+
+
+def test_both_readmes_have_the_same_blocks() -> None:
+    """Code is the same in both languages, but for comments and texts."""
+    english, chinese = ([(block.language, bare(block)) for block in blocks(r)] for r in READMES)
+    assert english == chinese
+
+
+def test_both_readmes_have_the_same_shape() -> None:
+    """Headings have the same levels in the same order; tables have as many rows, lists as many."""
+
+    def shape(text: str) -> list[str]:
+        prose = re.sub(r"^```.*?^```$", "```", text, flags=re.DOTALL | re.MULTILINE)
+        return re.findall(r"^(#+ |\||- |```)", prose, re.MULTILINE)
+
+    english, chinese = map(shape, TEXTS.values())
+    assert english == chinese
+
+
+def test_chinese_paragraphs_are_lines() -> None:
+    """A line end within Chinese would be shown as a blank in the middle of a sentence."""
+    prose = re.sub(r"^```.*?^```$", "", TEXTS["README.zh-TW.md"], flags=re.DOTALL | re.MULTILINE)
+    assert re.findall(r"^(?![#|]).+\n(?![#|]|- ).+$", prose, re.MULTILINE) == []
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_what_the_readme_points_to_is_there(readme: str) -> None:
+    """Files, modules and anchors that a README names exist."""
+    text = TEXTS[readme]
+    paths = re.findall(r"`((?:tests|every8d_async|benchmarks|\.ci)/[\w./-]+)`", text)
+    paths += re.findall(r"\]\(([\w.-]+)\)", text)
+    modules = re.findall(r"python -m ((?:tests|benchmarks|every8d_async)[\w.]*)", text)
+    assert paths
+    assert modules
+    for module in modules:
+        assert (ROOT / f"{module.replace('.', '/')}.py").exists() or (
+            ROOT / module.replace(".", "/") / "__main__.py"
+        ).exists(), module
+    for path in paths:
+        assert (ROOT / path).exists(), path
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", each).strip().lower().replace(" ", "-") for each in headings}
+    for anchor in re.findall(r"\]\(#([^)]+)\)", text):
+        assert anchor in anchors, anchor
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_reading_order_takes_twenty_minutes(readme: str) -> None:
+    """The minutes of the reading order add up to what is promised."""
+    minutes = re.findall(r"^\| `every8d_async/\w+\.py` \| (\d+) \|", TEXTS[readme], re.MULTILINE)
+    assert sum(map(int, minutes)) == 20
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_table_of_operations_is_whole(readme: str) -> None:
+    """The table of operations has every call, with the sections that its docstring names."""
+    rows = re.findall(r"^\| ([\d., ]+) \| (.*?) \|", TEXTS[readme], re.MULTILINE)
+    session = Every8DSession("uid", "password")
+    told: set[str] = set()
+    for sections, cell in rows:
+        calls = re.findall(r"session\.((?:sms\.|mms\.)?\w+)\(", cell)
+        calls += [call.replace("sms.", "mms.") for call in calls if "session.mms.…" in cell]
+        for call in calls:
+            doc = inspect.getdoc(attrgetter(call)(session)) or ""
+            assert set(sections.split(", ")) <= set(re.findall(r"§(\d\.\d)", doc)), call
+        told.update(calls)
+    values: Iterable[Any] = vars(endpoints).values()
+    operations = {str(each.operation) for each in values if type(each) is endpoints.Endpoint}
+    assert operations - {"login"} <= told
+    assert {"sms.delivery_reports", "mms.delivery_reports", "sms.replies", "sms.watch"} <= told

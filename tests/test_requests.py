@@ -126,6 +126,24 @@ def test_what_is_no_text(text: Any, problem: str) -> None:
     assert problems(subject=text) == [f"subject: {problem}"]
 
 
+class Column:
+    """Like a table's column, which compares each of its cells and is neither true nor false."""
+
+    def __eq__(self, other: object) -> Any:
+        return self
+
+    def __bool__(self) -> bool:
+        raise ValueError
+
+    __ne__ = __eq__
+    __hash__ = None  # type: ignore[assignment] # as a column has none
+
+
+def test_a_column_is_no_text() -> None:
+    """What is no text is asked for nothing else."""
+    assert problems(Column()) == ["text: must be a text, not Column"]
+
+
 def test_an_sms_says_something() -> None:
     """A text must not be empty, a subject may."""
     assert problems("") == ["text: must not be empty"]

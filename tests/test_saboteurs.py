@@ -115,8 +115,8 @@ SABOTEURS = (
     Saboteur(
         "takes the start of a receipt for a refusal",
         "_codecs.py",
-        r'_REFUSAL = re.compile(r"(-[0-9]{1,9}),(\s*[^\s0-9].*)", re.DOTALL)',
-        r'_REFUSAL = re.compile(r"(-[0-9]{1,9}),(.*)", re.DOTALL)',
+        "if _RECEIPT_BEGUN.fullmatch(text):",
+        "if wanted is None:",
         (f"{FLOW}::test_no_cut_receipt_is_believed",),
     ),
     Saboteur(
@@ -167,18 +167,28 @@ SABOTEURS = (
     Saboteur(
         "has no time limit for a whole exchange",
         "_transport.py",
-        "with anyio.CancelScope(deadline=deadline):\n            slot",
-        "with anyio.CancelScope():\n            slot",
+        "with anyio.CancelScope(deadline=deadline):\n            try",
+        "with anyio.CancelScope():\n            try",
         cells("TOO_SLOW-drip"),
     ),
     Saboteur(
         "keeps the slot of a cancelled call",
         "_pool.py",
-        "if sound and not self._closed:",
-        "if not self._closed:",
+        "if sound and not self._closed and",
+        "if not self._closed and",
         (
             f"{TRANSPORT}::test_a_cancelled_exchange_closes_its_connection",
             "tests/test_pool.py::test_an_unsound_slot_is_closed_and_replaced",
+        ),
+    ),
+    Saboteur(
+        "takes what is left over for the next answer",
+        "_pool.py",
+        "if sound and not self._closed and not has_leftovers(slot):",
+        "if sound and not self._closed:",
+        (
+            f"{TRANSPORT}::test_what_is_left_over_is_nobodys_answer",
+            *cells("SOUND-answers twice", "SOUND-longer than announced"),
         ),
     ),
     Saboteur(
@@ -234,6 +244,20 @@ SABOTEURS = (
         ),
     ),
     Saboteur(
+        "takes a hiccup for a death",
+        "_tokens.py",
+        """        if await self._lives(token):
+            return Verdict.ALIVE
+        self._dead.append(token)
+""",
+        """        self._dead.append(token)
+""",
+        (
+            f"{TOKENS}::test_a_hiccup_is_no_death",
+            "tests/test_session.py::test_a_hiccup_doubles_no_send",
+        ),
+    ),
+    Saboteur(
         "forgets refused logins",
         "_tokens.py",
         "if last is None or last.at <= self._forgiven",
@@ -253,12 +277,8 @@ SABOTEURS = (
     Saboteur(
         "tells tracebacks what was sent",
         "_border.py",
-        "return await function(*args, **kwargs)\n"
-        "        except Every8DError as error:\n"
-        "            failure = error.with_traceback(None)",
-        "return await function(*args, **kwargs)\n"
-        "        except Every8DError as error:\n"
-        "            failure = error",
+        "                raise\n            failure = error.with_traceback(None)",
+        "                raise\n            failure = error",
         ("tests/test_secrets.py::test_no_operation_leaves_a_secret",),
     ),
     Saboteur(

@@ -37,7 +37,7 @@ from every8d_async import (
 
 from . import faulty
 from .certificate import server_context
-from .clocks import skipping
+from .clocks import skip, skipping
 from .faulty import HTML, End, Fault, FaultyServer, instead, refusing, reply
 from .operations import (
     ALL,
@@ -63,6 +63,7 @@ from .test_fault_matrix import Came, Cell, World, by_plan, play, world
 
 pytestmark = pytest.mark.anyio
 
+BRIEF = 10.0  # seconds; the session itself would wait longer
 PACKAGE = str(Path(every8d_async.__file__).parent)
 
 
@@ -121,6 +122,12 @@ class Litter:
         self.search(f"{name}, pickled", pickled.decode("utf-8", "surrogateescape"))
         self.search(f"{name}, pickled", repr(pickled))
         assert self._search_traceback(error) > 0 or not ours
+
+    def search_chain(self, error: BaseException | None) -> None:
+        """Search the frames of an error that is not ours, and of all that it came from."""
+        while error is not None:
+            self._search_traceback(error)
+            error = error.__cause__ or error.__context__
 
     def _search_traceback(self, error: BaseException) -> int:
         told = traceback.TracebackException.from_exception(error, capture_locals=True)
@@ -234,6 +241,32 @@ async def test_no_silence_leaves_a_secret(operation: Operation, litter: Litter) 
             group.cancel_scope.cancel()
         assert events[-1].outcome == "cancelled"
     litter.search("events", repr(events))
+    litter.check()
+
+
+@pytest.mark.parametrize("operation", ALL, ids=[operation.name for operation in ALL])
+async def test_no_time_limit_of_the_callers_leaves_a_secret(
+    operation: Operation, litter: Litter
+) -> None:
+    """The frames of a cut call, to which a `TimeoutError` leads, hold no secret."""
+    stage = Stage()
+    server = FaultyServer(stage.answer)
+
+    async def in_time(session: Every8DSession) -> None:
+        with pytest.raises(TimeoutError) as caught:
+            with anyio.fail_after(BRIEF):
+                await operation.call(session, stage)
+        litter.search_chain(caught.value)
+
+    async with world(server, stage) as there:
+        cell = Cell(operation, Came.BROKEN, SILENCE, fresh=False, lasts=True)
+        await there.make_ready(operation, fresh=False)
+        async with by_plan(there, cell), anyio.create_task_group() as group:
+            hung = server.hung
+            group.start_soon(in_time, there.session)
+            await server.until(lambda: server.hung > hung)
+            await anyio.wait_all_tasks_blocked()
+            skip(BRIEF + 1)
     litter.check()
 
 

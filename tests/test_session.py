@@ -42,6 +42,7 @@ from every8d_async import (
     OutcomeUnknown,
     RateLimit,
     RateLimited,
+    Receipt,
     RetryPolicy,
     SessionMisuse,
     StoredToken,
@@ -49,7 +50,7 @@ from every8d_async import (
 )
 from every8d_async._pool import in_memory
 from every8d_async._session import GUARDS
-from every8d_async.simulator import Account, Hang, HttpStatus, Refuse, Simulator
+from every8d_async.simulator import Account, DeadToken, Hang, HttpStatus, Refusal, Refuse, Simulator
 from tests import faulty
 from tests.certificate import server_context, trusting_context
 from tests.clocks import jumping
@@ -329,6 +330,25 @@ async def test_a_password_changed_under_way_is_met_by_who_is_out(server: FaultyS
     assert server.accepted <= 2
 
 
+@virtual
+async def test_a_changed_password_makes_fewer_failed_logins_than_lock(
+    anyio_backend: object,
+) -> None:
+    """In password mode each call is a login: no more are out at once than an account survives."""
+    transport = Scripted()
+
+    async def refuse() -> httpx.Response:
+        await anyio.sleep(1.0)
+        return httpx.Response(200, content="-101,密碼錯誤".encode())
+
+    async with transport.session(auth="password", max_connections=50) as session:
+        await session.credit()
+        transport.order("GetCredit.ashx", *[refuse] * 100)
+        ends = await many(100, session.credit)
+    assert {type(end) for end in ends} == {AuthenticationFailed}
+    assert len(transport.paths) == 1 + 8
+
+
 # --- dead tokens ---
 
 
@@ -365,6 +385,19 @@ async def test_whatever_a_dead_token_gets(simulator: Simulator, refusal: Any) ->
     assert (len(simulator.sent), simulator.logins) == (1, 2)
 
 
+@virtual
+async def test_a_second_token_may_die_as_well(anyio_backend: object, simulator: Simulator) -> None:
+    """Two tokens in a row that die under a send prove that it was not done, and it is told so."""
+    async with in_mind(simulator) as session:
+        simulator.faults.add("SendSMS", DeadToken(), times=2)
+        error = await failure(send(session))
+        assert isinstance(error, GatewayUnavailable)
+        assert (error.cause, error.sent) == ("token after token died", False)
+        simulator.faults.add("GetCredit", DeadToken(), times=2)
+        assert await session.credit() == Decimal(10000)
+    assert (len(simulator.sent), simulator.logins) == (0, 5)
+
+
 async def test_with_a_live_token_the_answer_stands(simulator: Simulator) -> None:
     """A send refused with -99 under a token that lives is in doubt, and done once at most."""
     async with in_mind(simulator) as session:
@@ -381,6 +414,26 @@ async def test_with_a_live_token_the_answer_stands(simulator: Simulator) -> None
     assert (len(simulator.sent), simulator.logins) == (1, 1)
 
 
+@virtual
+async def test_an_answer_of_earlier_is_not_used_for_a_later_request(anyio_backend: object) -> None:
+    """That the token lived while a call waited for its turn says nothing of when it left."""
+    simulator = Simulator(dead_token=Refusal(-100, "no such token"))
+    async with in_mind(simulator, rate_limit=RateLimit(1, per=10.0, burst=1)) as session:
+        await session.credit()
+        await anyio.sleep(10.0)
+        ends: list[Any] = []
+
+        async def two() -> None:
+            ends.extend(await many(2, lambda: send(session)))
+
+        simulator.faults.add("SendSMS", Refuse(-77))
+        async with anyio.create_task_group() as group:
+            group.start_soon(two)
+            await anyio.sleep(5.0)
+            simulator.expire_tokens()
+    assert [type(end) for end in ends] == [GatewayRefused, Receipt]
+
+
 async def test_a_check_that_proves_nothing_leaves_a_send_in_doubt(simulator: Simulator) -> None:
     """Where even a fresh token fails its check, a refused send is not repeated; a query is."""
     async with in_mind(simulator) as session:
@@ -392,6 +445,22 @@ async def test_a_check_that_proves_nothing_leaves_a_send_in_doubt(simulator: Sim
         simulator.faults.add("GetCredit", Refuse(-99, "發生不明錯誤"))
         assert await session.credit() == Decimal(9999)
     assert len(simulator.sent) == 1
+
+
+@pytest.mark.parametrize("denial", [Refuse(-99), HttpStatus(401)])
+@virtual
+async def test_a_hiccup_doubles_no_send(
+    anyio_backend: object, simulator: Simulator, denial: Refuse | HttpStatus
+) -> None:
+    """What was acted on under a token that lives is not repeated because a check went wrong too."""
+    async with in_mind(simulator) as session:
+        await session.credit()
+        for wrong in (1, 2):
+            before = len(simulator.sent)
+            simulator.faults.add("SendSMS", Refuse(-99, acts=True))
+            simulator.faults.add("ConnectionHandler/2", denial, times=wrong)
+            assert isinstance(await failure(send(session)), OutcomeUnknown)
+            assert len(simulator.sent) == before + 1
 
 
 async def test_logging_in_anew_is_refused_while_in_doubt(simulator: Simulator) -> None:
@@ -584,6 +653,23 @@ async def test_a_certificate_that_nobody_knows() -> None:
         assert not server.requests
         async with demo(server, ssl_context=trusting_context()) as session:
             assert await session.credit() == Decimal("99.00")
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"], ids=["missing", "spoilt"])
+async def test_a_bad_certificate_store(
+    content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without certificates to trust no connection comes about: nothing was sent, and it is told."""
+    store = tmp_path / "certificates.pem"
+    if content is not None:
+        store.write_text(content)
+    monkeypatch.setenv("SSL_CERT_FILE", str(store))
+    async with await with_token("https://127.0.0.1:1", retry=QUICK) as session:
+        error = await failure(send(session))
+    assert isinstance(error, GatewayUnreachable)
+    cause = "FileNotFoundError" if content is None else "SSLError"
+    assert (error.phase, error.cause, error.sent) == ("connect", cause, False)
+    assert error.__cause__ is error.__context__ is None
 
 
 async def test_a_proxy_that_refuses() -> None:
@@ -1336,24 +1422,58 @@ async def test_a_429_longer_than_a_call_may_take(anyio_backend: object) -> None:
     assert transport.paths.count("SendSMS.ashx") == 1
 
 
+@virtual
+async def test_a_429_to_the_login_holds_everybody_back(anyio_backend: object) -> None:
+    """The login is no exception to the gateway's word: not who hears it, nor who waits it out."""
+    transport = Scripted()
+    transport.order("ConnectionHandler.ashx", httpx.Response(429, headers={"Retry-After": "50"}))
+    async with transport.session(timeout=Timeout(total=10.0)) as session:
+        for _ in range(30):
+            error = await failure(send(session))
+            assert isinstance(error, RateLimited)
+            assert (error.operation, error.sent) == ("sms.send", False)
+        assert transport.paths == ["ConnectionHandler.ashx"]
+        await anyio.sleep(45.0)
+        await send(session)
+    login, again, _ = transport.times
+    assert again - login == pytest.approx(50.0, abs=0.1)
+
+
+@virtual
+async def test_a_login_waits_out_what_a_send_met(anyio_backend: object) -> None:
+    """A session that was asked to wait logs in no sooner, and asks about no token."""
+    transport = Scripted()
+    transport.order("SendSMS.ashx", httpx.Response(429, headers={"Retry-After": "7"}))
+    async with transport.session() as session:
+        await failure(send(session))
+        held = anyio.current_time()
+        session._keeper.drop()
+        await send(session)
+    assert transport.paths[2] == "ConnectionHandler.ashx"
+    assert transport.times[2] - held == pytest.approx(7.0, abs=0.1)
+
+
 # --- guards ---
 
 
 async def test_guards_are_asked_before_anything_leaves(server: FaultyServer) -> None:
-    """What refuses a site (the pytest plugin) is asked for our own connections only."""
-    asked: list[str] = []
+    """What refuses a site (the pytest plugin) is told it, and the caller's own transport."""
+    asked: list[tuple[str, httpx.AsyncBaseTransport | None]] = []
+    transport = Scripted()
 
-    def guard(site: str) -> None:
-        asked.append(site)
+    def guard(site: str, transport: httpx.AsyncBaseTransport | None) -> None:
+        asked.append((site, transport))
         raise SessionMisuse("not in a test")
 
     GUARDS.append(guard)
     try:
         async with demo(server) as session:
             assert isinstance(await failure(session.credit()), SessionMisuse)
-        async with Scripted().session() as session:
-            await session.credit()
+        async with transport.session() as session:
+            assert isinstance(await failure(session.credit()), SessionMisuse)
+            site = session._settings.site
     finally:
         GUARDS.remove(guard)
-    assert asked == [server.url]
+    assert asked == [(server.url, None), (site, transport)]
     assert not server.requests
+    assert not transport.paths

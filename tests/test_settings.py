@@ -9,7 +9,15 @@ from typing import Any
 import httpx
 import pytest
 
-from every8d_async import Every8DSession, InvalidRequest, RateLimit, RetryPolicy, Timeout
+from every8d_async import (
+    Every8DSession,
+    FileTokenStore,
+    InvalidRequest,
+    MemoryTokenStore,
+    RateLimit,
+    RetryPolicy,
+    Timeout,
+)
 
 PROXY = "http://user:hunter2@proxy.example.com:3128"
 ACCOUNT: dict[str, Any] = {"uid": "uid", "password": "password"}
@@ -91,6 +99,7 @@ GOOD: dict[str, list[Any]] = {
     "site": ["https://new.e8d.tw", "http://localhost:8021/prefix"],
     "auth": ["token", "password"],
     "token_lifetime": [timedelta(seconds=1), timedelta.max],
+    "token_store": [None, MemoryTokenStore(), FileTokenStore("tokens.json")],
     "max_connections": [1, 16, 1000],
     "timeout": [Timeout(), Timeout(total=0.1)],
     "retry": [RetryPolicy(attempts=1)],
@@ -100,6 +109,7 @@ GOOD: dict[str, list[Any]] = {
     "ssl_context": [None, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)],
     "keepalive": [1, 0.5],
     "observer": [None, print],
+    "allow_http": [True, False],
     "revoke_on_close": [True, False],
 }
 TEXT = "must be a text, not"
@@ -131,6 +141,12 @@ BAD: dict[str, list[tuple[Any, str]]] = {
         (-timedelta.resolution, "must be a timedelta above zero"),
         (28800, "must be a timedelta above zero"),
     ],
+    "token_store": [
+        (object(), "must be a TokenStore"),
+        ("tokens.json", "must be a TokenStore"),
+        ({}, "must be a TokenStore"),
+        (MemoryTokenStore, "must be a TokenStore"),
+    ],
     "max_connections": [
         (0, "must be a whole number from 1"),
         (-1, "must be a whole number from 1"),
@@ -150,7 +166,7 @@ BAD: dict[str, list[tuple[Any, str]]] = {
         (httpx.HTTPTransport(), "must be an httpx.AsyncBaseTransport"),
     ],
     "proxy": [
-        ("proxy:3128", "must be http, https, socks5, socks5h://[user:password@]host[:port]"),
+        ("proxy:3128", "must be http, https://[user:password@]host[:port]"),
     ],
     "ssl_context": [(True, "must be a SSLContext")],
     "keepalive": [
@@ -162,6 +178,8 @@ BAD: dict[str, list[tuple[Any, str]]] = {
         (None, "must be a number of seconds above 0"),
     ],
     "observer": [("print", "must be callable")],
+    "allow_http": [("yes", "must be a bool"), (None, "must be a bool"), (1, "must be a bool")],
+    "revoke_on_close": [("x", "must be a bool"), (None, "must be a bool")],
 }
 
 

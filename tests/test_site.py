@@ -1,7 +1,5 @@
 """Where the gateway is: addresses are checked before a password could go to the wrong place."""
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -144,9 +142,8 @@ def test_loopback(host: str, *, expected: bool) -> None:
     assert expected is is_loopback(host)
 
 
-PROXY_SHAPE = "proxy: must be http, https, socks5, socks5h://[user:password@]host[:port]"
+PROXY_SHAPE = "proxy: must be http, https://[user:password@]host[:port]"
 PROXY_HOST = "proxy: has no valid host (write international names in punycode)"
-SOCKS = "proxy: SOCKS needs another package: pip install 'httpx[socks]'"
 
 
 @pytest.mark.parametrize(
@@ -171,6 +168,8 @@ def test_good_proxies(proxy: str | None) -> None:
         ("", PROXY_SHAPE),
         ("proxy:3128", PROXY_SHAPE),
         ("ftp://proxy", PROXY_SHAPE),
+        ("socks5://proxy:1080", PROXY_SHAPE),
+        ("socks5h://user:hunter2@proxy:1080", PROXY_SHAPE),
         ("http://", PROXY_SHAPE),
         ("http://user:hunter2@", PROXY_HOST),
         ("http://:3128", PROXY_HOST),
@@ -193,15 +192,3 @@ def test_good_proxies(proxy: str | None) -> None:
 def test_bad_proxies(proxy: Any, problem: str) -> None:
     """A proxy's address is never quoted: what is wrong with it may be its password."""
     assert [problem] == check_proxy(proxy)
-
-
-@pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
-def test_socks_needs_its_package(
-    scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """That a package is missing is told when the session is made, not at its first call."""
-    proxy = f"{scheme}://proxy:1080"
-    monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    assert check_proxy(proxy) == [SOCKS]
-    (tmp_path / "socksio.py").touch()
-    assert check_proxy(proxy) == []

@@ -18,7 +18,10 @@ from every8d_async import (
     StoredRefusal,
     StoredToken,
 )
+from every8d_async._lenient import LenientStore
 from every8d_async.simulator import Simulator
+
+from .clocks import jumping
 
 TOKEN = StoredToken("4bc40f5255fa4d89ac4950b394eca0f6", 1_000.0, 29_800.0)
 REFUSAL = StoredRefusal(-101, "密碼錯誤", 1_000.0, 1_900.0, 1)
@@ -122,6 +125,22 @@ async def test_lock_is_held_by_one_at_a_time(path: Path) -> None:
     assert waiting.cancelled_caught
     async with second.lock(KEY):
         pass
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "anyio_backend", [jumping("asyncio"), jumping("trio")], ids=["asyncio", "trio"]
+)
+async def test_a_lock_that_is_never_let_go_stops_nobody(
+    path: Path, anyio_backend: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A process that was stopped while it holds the lock delays a login by 30 s, and no more."""
+    async with FileTokenStore(path).lock(KEY):
+        began = anyio.current_time()
+        with caplog.at_level(logging.WARNING, "every8d_async"), anyio.fail_after(60):
+            async with LenientStore(FileTokenStore(path)).lock(KEY):
+                assert 30 <= anyio.current_time() - began < 31
+    assert "the token store failed to lock: TimeoutError" in caplog.text
 
 
 def test_processes_make_one_login(path: Path) -> None:

@@ -46,6 +46,60 @@ async def test_public_site(respx_mock=None):
         await session.credit()
 """
 
+OWN_TRANSPORTS = """
+import httpx, pytest, respx
+from every8d_async import Every8DSession, RetryPolicy, SessionMisuse
+
+asked = []
+
+def answer(request):
+    asked.append(request)
+    return httpx.Response(200, text="1000.00")
+
+class Reaching(httpx.AsyncHTTPTransport):
+    async def handle_async_request(self, request):
+        return answer(request)
+
+class Other(httpx.AsyncBaseTransport):
+    async def handle_async_request(self, request):
+        return answer(request)
+
+async def app(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"1000.00"})
+
+def session(transport, **options):
+    return Every8DSession("uid", "password", auth="password", transport=transport, **options)
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("transport", [Reaching(), Other()])
+async def test_what_may_reach_out(transport):
+    with pytest.raises(SessionMisuse):
+        await session(transport).credit()
+    assert asked == []
+
+@pytest.mark.asyncio
+async def test_what_respx_does_not_mock():
+    with respx.mock, pytest.raises(SessionMisuse):
+        await session(Other()).credit()
+    assert asked == []
+
+@pytest.mark.asyncio
+async def test_what_respx_mocks():
+    with respx.mock:
+        respx.post("https://new.e8d.tw/API21/HTTP/GetCredit.ashx").respond(text="1000.00")
+        assert await session(httpx.AsyncHTTPTransport()).credit() == 1000
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("transport", [httpx.MockTransport(answer), httpx.ASGITransport(app)])
+async def test_what_reaches_nobody(transport):
+    assert await session(transport).credit() == 1000
+
+@pytest.mark.asyncio
+async def test_a_double_of_ones_own():
+    assert await session(Other(), site="http://localhost").credit() == 1000
+"""
+
 MOCKED = """
 import pytest, respx
 from every8d_async import Every8DSession
@@ -88,6 +142,12 @@ def test_public_sites_can_be_allowed(project: pytest.Pytester) -> None:
     done = project.runpytest_subprocess()
     done.assert_outcomes(failed=1)
     done.stdout.fnmatch_lines(["*GatewayUnreachable: *"])
+
+
+def test_transports_that_may_reach_out_are_refused(project: pytest.Pytester) -> None:
+    """A public site is named through httpx's doubles alone, or through what respx mocks."""
+    project.makepyfile(OWN_TRANSPORTS)
+    project.runpytest_subprocess().assert_outcomes(passed=7)
 
 
 def test_mocked_sites_are_allowed(project: pytest.Pytester) -> None:

@@ -91,6 +91,7 @@ class World:
         self.gateway = Gateway()
         self.clock = clock or Clock()
         self.store = store or MemoryTokenStore()
+        self.slept: list[float] = []
         self.keeper = self.another()
 
     def another(self, gateway: Gateway | None = None) -> TokenKeeper:
@@ -103,7 +104,11 @@ class World:
             key=KEY,
             clock=self.clock,
             random=lambda: 0.5,
+            sleep=self.sleep,
         )
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
 
 
 async def settle() -> None:
@@ -267,6 +272,26 @@ async def test_a_refused_renewal_is_not_repeated_while_it_is_remembered() -> Non
     await world.keeper.token()
     await settle()
     assert world.gateway.logins == 3
+
+
+class Away(MemoryTokenStore):
+    """Keeps nothing, as a lenient store does while the one behind it is away."""
+
+    async def save(self, key: str, token: StoredToken | StoredRefusal) -> None:
+        """Forget it."""
+
+
+async def test_a_refused_renewal_is_remembered_without_a_store() -> None:
+    """A store that is away is no reason to repeat a refused login, or the account is locked."""
+    world = World(Away())
+    await world.keeper.token()
+    world.clock.now += LIFETIME * 0.92
+    world.gateway.next_logins = [AuthenticationFailed(-101, "密碼錯誤", operation="login")] * 99
+    for minute in range(14):
+        await world.keeper.token()
+        await settle()
+        assert world.gateway.logins == 2, minute
+        world.clock.now += 61
 
 
 async def test_at_its_end_a_renewal_is_mandatory() -> None:
@@ -574,11 +599,11 @@ async def test_a_later_call_is_asked_for_anew() -> None:
     assert await world.keeper.suspect(token, world.keeper.tick()) is Verdict.ALIVE
     world.gateway.dead.add(token)
     assert await world.keeper.suspect(token, world.keeper.tick()) is Verdict.DEAD
-    assert world.gateway.checked == [token, token, "token-2"]
+    assert world.gateway.checked == [token, token, token, "token-2", token]
 
 
 async def test_a_dead_token_is_proven_with_a_control() -> None:
-    """Dead means: the question fails for it and succeeds for a fresh one. A storm: one login."""
+    """Dead: the question fails before and after it succeeds for a fresh one. A storm: one login."""
     world = World()
     token = await world.keeper.token()
     world.gateway.dead.add(token)
@@ -589,9 +614,32 @@ async def test_a_dead_token_is_proven_with_a_control() -> None:
 
     assert await outcomes(300, suspect) == [Verdict.DEAD] * 300
     assert await outcomes(300, suspect) == [Verdict.DEAD] * 300
-    assert world.gateway.checked == [token, "token-2"]
+    assert world.gateway.checked == [token, token, "token-2", token]
     assert world.gateway.logins == 2
     assert world.keeper.current == "token-2"
+    assert len(world.slept) == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "questions", "logins"),
+    [(1, 2, 1), (2, 4, 2)],
+    ids=["over at the second look", "over at the login"],
+)
+async def test_a_hiccup_is_no_death(wrong: int, questions: int, logins: int) -> None:
+    """
+    A gateway that is ill for a moment denies tokens that live: what it refused proves nothing.
+
+    It is asked again after a pause, before a login that may itself end the token; and once more
+    when the control has shown that the gateway is well.
+    """
+    world = World()
+    token = await world.keeper.token()
+    world.gateway.next_checks = [False] * wrong
+    since = world.keeper.tick()
+    assert await world.keeper.suspect(token, since) is Verdict.ALIVE
+    assert await world.keeper.suspect(token, since) is Verdict.ALIVE
+    assert (len(world.gateway.checked), world.gateway.logins) == (questions, logins)
+    assert world.slept == [0.5]
 
 
 async def test_a_dead_token_leaves_the_store() -> None:
@@ -614,7 +662,7 @@ async def test_an_old_token_is_compared_with_the_current_one() -> None:
     assert await world.keeper.token() == "token-2"
     world.gateway.dead.add(old)
     assert await world.keeper.suspect(old, since) is Verdict.DEAD
-    assert world.gateway.checked == [old, "token-2"]
+    assert world.gateway.checked == [old, old, "token-2", old]
     assert world.gateway.logins == 2
 
 
@@ -634,7 +682,7 @@ async def test_a_failing_control_proves_nothing() -> None:
     token = await world.keeper.token()
     world.gateway.dead |= {token, "token-2"}
     assert await world.keeper.suspect(token, world.keeper.tick()) is Verdict.UNPROVEN
-    assert world.gateway.checked == [token, "token-2"]
+    assert world.gateway.checked == [token, token, "token-2"]
 
 
 async def test_a_useless_question_is_not_asked_all_the_time() -> None:
@@ -646,21 +694,30 @@ async def test_a_useless_question_is_not_asked_all_the_time() -> None:
     for _ in range(20):
         fresh = await world.keeper.token()
         assert await world.keeper.suspect(fresh, world.keeper.tick()) is Verdict.UNPROVEN
-    assert (world.gateway.logins, len(world.gateway.checked)) == (2, 2)
+    assert (world.gateway.logins, len(world.gateway.checked)) == (2, 3)
     world.clock.now += 60
     await world.keeper.suspect("token-2", world.keeper.tick())
-    assert (world.gateway.logins, len(world.gateway.checked)) == (3, 4)
+    assert (world.gateway.logins, len(world.gateway.checked)) == (3, 6)
 
 
 @pytest.mark.parametrize(
     ("checks", "logins"),
     [
         ([OUTAGE], []),
-        ([False, GatewayUnreachable("connect", "ConnectError")], []),
-        ([False], [OUTAGE]),
-        ([False], [WRONG]),
+        ([False, OUTAGE], []),
+        ([False, False, GatewayUnreachable("connect", "ConnectError")], []),
+        ([False, False, True, OUTAGE], []),
+        ([False, False], [OUTAGE]),
+        ([False, False], [WRONG]),
     ],
-    ids=["check failed", "control failed", "login failed", "login refused"],
+    ids=[
+        "check failed",
+        "second check failed",
+        "control failed",
+        "last check failed",
+        "login failed",
+        "login refused",
+    ],
 )
 async def test_a_question_without_an_answer_proves_nothing(
     checks: list[Outcome], logins: list[Outcome]
@@ -678,7 +735,7 @@ async def test_the_same_token_again_is_no_control() -> None:
     world = World()
     world.gateway.next_logins = ["same", "same"]
     token = await world.keeper.token()
-    world.gateway.next_checks = [False, True]
+    world.gateway.next_checks = [False, False, True]
     assert await world.keeper.suspect(token, world.keeper.tick()) is Verdict.UNPROVEN
     assert world.keeper.current == "same"
 
@@ -744,7 +801,7 @@ async def test_closing_ends_questions_and_frees_the_store() -> None:
     """A question cut short proves nothing, and its login leaves the store's lock to others."""
     world = World()
     token = await world.keeper.token()
-    world.gateway.next_checks = [False]
+    world.gateway.next_checks = [False, False]
     verdicts: list[Verdict] = []
 
     async def suspect() -> None:
@@ -754,9 +811,10 @@ async def test_closing_ends_questions_and_frees_the_store() -> None:
         world.gateway.next_logins = ["never"]
         group.start_soon(suspect)
         world.gateway.shut()
-        await settle()
-        world.gateway.open.set()
-        world.gateway.shut()
+        for _ in range(2):
+            await settle()
+            world.gateway.open.set()
+            world.gateway.shut()
         await settle()
         await world.keeper.aclose()
     assert verdicts == [Verdict.UNPROVEN]

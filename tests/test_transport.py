@@ -4,7 +4,7 @@ import gc
 import socket
 import ssl
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Self
 
@@ -255,12 +255,76 @@ async def test_a_kept_connection_that_was_closed_is_replaced(server: FaultyServe
 
 
 async def test_a_connection_is_kept(server: FaultyServer) -> None:
-    """One after the other, requests share a connection, whatever their status was."""
+    """One after the other, requests share a connection."""
     async with line_to(server.url) as line:
-        server.add(faulty.NOT_FOUND)
         for _ in range(5):
             assert isinstance(await line.send(), WireReply)
     assert (server.accepted, len(server.requests)) == (1, 5)
+
+
+def in_one_segment(sound: bytes) -> Iterator[bytes]:
+    """Answer twice, in two TLS records that come together."""
+    yield sound
+    yield sound
+
+
+def behind_a_read(sound: bytes) -> Iterable[bytes]:
+    """Answer twice, the first time with as many bytes as httpcore reads at once."""
+    head = len(faulty.reply(b"1" * 65_000)) - 65_000
+    return (faulty.reply(b"1" * (65_536 - head)) + sound,)
+
+
+BEHIND_A_READ = Fault("behind a read", out=behind_a_read, acts=True, end=End.KEEP)
+TWO_RECORDS = Fault("two records", out=in_one_segment, acts=True, end=End.KEEP, together=True)
+
+
+@pytest.mark.parametrize(
+    "fault", [*faulty.TOO_MUCH, TWO_RECORDS, BEHIND_A_READ], ids=lambda fault: fault.name
+)
+@pytest.mark.parametrize("way", ["plain", "tls", "proxy", "tls proxy", "tunnel"])
+async def test_what_is_left_over_is_nobodys_answer(way: str, fault: Fault) -> None:
+    """What comes behind a whole reply must not be taken for the answer to the next request."""
+    tls = server_context() if "tls" in way else None
+    inner = server_context() if way == "tunnel" else None
+    with FaultyServer(tls=tls, inner_tls=inner) as server:
+        proxied = "proxy" in way or inner is not None
+        site = "https://localhost:1" if inner else "http://localhost:1" if proxied else server.url
+        proxy = server.url if proxied else None
+        async with line_to(site, proxy=proxy, ssl_context=trusting_context()) as line:
+            for number in range(1, 4):
+                server.add(fault, "SendSMS.ashx")
+                await line.works()
+                # Not the next request's: that one must get an answer that is its own.
+                reply = await line.send(wire(path="Own.ashx"))
+                assert isinstance(reply, WireReply)
+                assert (reply.body, len(server.requests)) == (b"fine", 2 * number)
+            assert server.accepted == 4
+
+
+@pytest.mark.parametrize("status", [204, 304, 500])
+async def test_only_a_sound_answer_keeps_a_connection(server: FaultyServer, status: int) -> None:
+    """A reply of which nobody knows whether a body follows leaves nothing to the next one."""
+    raw = faulty.reply(b"", status) + faulty.reply(b"stale")
+    server.add(Fault("bodiless", out=faulty.instead(raw), end=End.KEEP))
+    async with line_to(server.url) as line:
+        await line.send()
+        reply = await line.send()
+    assert isinstance(reply, WireReply)
+    assert (reply.status, reply.body) == (200, faulty.CANNED["SendSMS.ashx"])
+    assert server.accepted == 2
+
+
+async def test_a_connection_is_scrapped_for_leftovers_alone(server: FaultyServer) -> None:
+    """A reply in many pieces, or of the size of a read, is no reason to connect anew."""
+    sizes = [1, 65_536 - 40, 65_536, 200_000]
+    async with line_to(server.url) as line:
+        for size in sizes:
+            raw = faulty.reply(b"1" * size)
+            server.add(Fault("long", out=faulty.instead(raw), end=End.KEEP))
+            reply = await line.send()
+            assert isinstance(reply, WireReply)
+            assert len(reply.body) == size
+    assert server.accepted == 1
 
 
 async def test_httpx_timeouts(server: FaultyServer) -> None:
@@ -581,6 +645,26 @@ async def test_whether_the_end_was_announced(
     server.add(Fault("raw", out=faulty.instead(raw)))
     async with line_to(server.url) as line:
         reply = await line.send()
+    assert isinstance(reply, WireReply)
+    assert (reply.body, reply.delimited) == (b"1000.00", delimited)
+
+
+class Versioned(httpx.AsyncBaseTransport):
+    """Answers without a word about the body's length, in a version of HTTP."""
+
+    def __init__(self, version: bytes) -> None:
+        self._version = version
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await request.aread()
+        body = httpx.ByteStream(b"1000.00")
+        return httpx.Response(200, stream=body, extensions={"http_version": self._version})
+
+
+@pytest.mark.parametrize(("version", "delimited"), [(b"HTTP/2", True), (b"HTTP/1.1", False)])
+async def test_http2_says_where_a_body_ends(version: bytes, *, delimited: bool) -> None:
+    """Under HTTP/2, which only a user's transport speaks, no header is needed for that."""
+    reply = await over(Versioned(version)).send()
     assert isinstance(reply, WireReply)
     assert (reply.body, reply.delimited) == (b"1000.00", delimited)
 

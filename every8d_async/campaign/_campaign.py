@@ -64,6 +64,9 @@ class Campaign:
     what may have gone out stays `State.UNKNOWN` until evidence or a person says more. Any number of
     processes of one machine may run one campaign together.
 
+    What the journal alone can tell is asked of it alone. Its own troubles (`JournalError`,
+    ``sqlite3.Error`` of a full disk) come out of any method.
+
     Args:
         journal: Where it is written down; `open` makes one of SQLite's.
         session: The way to the gateway; the campaign does not close it.
@@ -103,6 +106,12 @@ class Campaign:
 
         The file is made if it is not there, for its owner's eyes only (mode 0600): it holds texts
         and numbers. It belongs to the session's account for ever.
+
+        Args:
+            path: The file; its folder must be there.
+            session: The way to the gateway; the campaign does not close it.
+            clock: What tells the time, aware; handed in where tests need another.
+            sleep: What waits, in seconds; likewise.
         """
         return cls(SqliteJournal(path), session, clock=clock, sleep=sleep)
 
@@ -283,20 +292,24 @@ class Campaign:
 
     async def run_batch(self, batch: int | Batch) -> Batch:
         """
-        Send one batch if it is planned, and give it as it stands then.
+        Send one batch if it is planned (§2.2 to §2.5), and give it as it stands then.
 
         Any worker, any queue, may call it any number of times for any batch: one that is under way
         or has ended is only told of. A failure is a state, not an exception.
 
         Raises:
-            InvalidRequest: There is no such batch.
+            InvalidRequest: There is no such batch; nothing was sent.
         """
         return await self._worker.run_batch(_number(batch))
 
     # --- looking ---
 
     async def status(self) -> CampaignStatus:
-        """Count all recipients by state; what owners that are gone left behind is taken back."""
+        """
+        Count all recipients by state, from the journal alone.
+
+        What owners that are gone left behind is taken back first.
+        """
         await self._worker.recover()
         return await self._journal.status()
 
@@ -306,7 +319,7 @@ class Campaign:
 
     async def people(self, batch: int | Batch) -> list[Person]:
         """
-        Read for whom a batch is; nobody, once it was purged.
+        Read for whom a batch is, from the journal alone; nobody, once it was purged.
 
         Raises:
             InvalidRequest: There is no such batch.
@@ -314,14 +327,14 @@ class Campaign:
         return await self._worker.people(await self._worker.get(_number(batch)))
 
     async def evidence(self, batch: int | Batch) -> list[Evidence]:
-        """Read what was learned of a batch, in order."""
+        """Read what was learned of a batch, in order, from the journal alone."""
         return await self._journal.notes(_number(batch))
 
     # --- settling doubts ---
 
     async def reconcile(self, settle: timedelta = SETTLE) -> Reconciled:
         """
-        Find out what became of the unknown batches, where that is safe; all else stays unknown.
+        Find out what became of the unknown batches (§2.5), where that is safe; all else stays so.
 
         - Filtered from the start: `settle` after the last try ended it asks with a dry run. Where
           the filter knows the text for all numbers, the batch is accepted; else it goes out once
@@ -339,13 +352,15 @@ class Campaign:
                 still be on its way.
 
         Raises:
-            InvalidRequest: The time is too short, or none.
+            InvalidRequest: The time is too short, or none; nothing was asked or sent. What a
+                question or a repeat comes to is a state, or a reason in `Reconciled.left`, not an
+                exception.
         """
         return await Reconciler(self._worker, settle, self._sleep).run()
 
     async def confirm(self, batch_id: str, named: str) -> Batch | None:
         """
-        Follow up a push report: its BatchID, and its SUBJECT or MR with our intent code.
+        Follow up a push report (§4.2, §6): its BatchID, and its SUBJECT or MR with our intent code.
 
         SUBJECT always has the code, MR only for texts of their own. It may be called for each
         report that comes in; that of a batch which is not in doubt costs no query.
@@ -359,8 +374,8 @@ class Campaign:
             gateway's batch holds others, or is that of another batch of ours.
 
         Raises:
-            InvalidRequest: What was given is no text, or the id is empty.
-            Every8DError: The query failed; nothing was changed.
+            InvalidRequest: The batch id can't be one, or the name is no text; nothing was asked.
+            Every8DError: The query failed, as by `Sms.delivery_reports`; nothing was changed.
         """
         problems = Problems()
         problems.check(ok=isinstance(named, str), problem="named: must be a text")
@@ -382,7 +397,7 @@ class Campaign:
 
     async def resolve(self, batch: int | Batch, *, sent: bool, batch_id: str = "") -> Batch:
         """
-        Put down a person's word on an unknown batch.
+        Put down a person's word on an unknown batch, in the journal alone.
 
         Args:
             batch: Itself, or its number.
@@ -393,7 +408,8 @@ class Campaign:
             The batch, accepted or not sent.
 
         Raises:
-            InvalidRequest: There is no such batch, it is not unknown, or the word is none.
+            InvalidRequest: There is no such batch, it is not unknown, or the word is none; nothing
+                was changed.
         """
         problems = Problems()
         problems.check(ok=isinstance(sent, bool), problem="sent: must be True or False")
@@ -415,12 +431,14 @@ class Campaign:
         """
         Let a batch go out that was refused or not sent, once its cause is mended.
 
+        It is put down in the journal alone; the next run sends it.
+
         Returns:
-            The batch, planned; the next run sends it.
+            The batch, planned.
 
         Raises:
             InvalidRequest: There is no such batch, it is neither refused nor not sent, it was
-                purged, or it can't be sent at all.
+                purged, or it can't be sent at all; nothing was changed.
         """
 
         def decide(before: Batch) -> Batch:
@@ -458,7 +476,9 @@ class Campaign:
 
     async def reports(self) -> Reported:
         """
-        Fetch the delivery reports of all accepted batches, and keep them; again for what is open.
+        Fetch the delivery reports of all accepted batches (§4.2), and keep them.
+
+        It sends nothing. Called again, it asks for what is not final yet.
 
         Raises:
             Every8DError: As by `Sms.delivery_reports`; what was fetched is kept. A batch whose own
@@ -467,12 +487,12 @@ class Campaign:
         return await fetch_reports(self._worker)
 
     async def reports_of(self, batch: int | Batch) -> list[DeliveryReport]:
-        """Read the reports kept of a batch; `reference` is the caller's own."""
+        """Read the reports kept of a batch, from the journal alone; `reference` is the caller's."""
         return await self._journal.reports(_number(batch))
 
     async def purge(self, *, after: timedelta) -> int:
         """
-        Remove the personal data of batches that ended at least so long ago; give how many.
+        Remove the personal data of ended batches, from the journal alone; give how many these were.
 
         Texts, numbers, references, keys and reports go, from the file and its log; states, counts,
         batch ids and evidence stay. Batches that are planned, under way or unknown keep theirs.
@@ -500,7 +520,7 @@ def _number(batch: object) -> int:
 
 
 class Batches:
-    """Batches read as they are needed, by id."""
+    """Batches read as they are needed, by id, from the journal alone."""
 
     def __init__(self, worker: Worker, states: tuple[State, ...]) -> None:
         self._worker = worker
@@ -512,7 +532,7 @@ class Batches:
         return self
 
     async def __anext__(self) -> Batch:
-        """Give the next one."""
+        """Give the next one, from the journal alone."""
         if not self._after:
             await self._worker.recover()
         if not self._page:

@@ -19,12 +19,12 @@ from every8d_async._plans import Caller, Limits, broadcast_plan, personal_plan
 from every8d_async._requests import (
     Options,
     ParamMessage,
-    ParamRecipient,
     Template,
     TextMessage,
     param_message,
     shared_text,
 )
+from every8d_async._usual import ParamRecipient
 from every8d_async.campaign._journal import Entry, Form, Kind
 from every8d_async.campaign._values import Person
 

@@ -27,7 +27,7 @@ class Form:
         kind: How they are sent.
         text: The text or template; empty where each has their own.
         subject: SB, without the intent code.
-        minutes: RETRYTIME.
+        minutes: RETRYTIME, in minutes.
         event_id: EventID, or None.
         send_at: ST of one text for many, 14 digits in Taipei; empty for at once.
         send_before: When a batch may not go out any more, or None.
@@ -52,7 +52,13 @@ class Entry(NamedTuple):
 
 @frozen
 class Group:
-    """Entries that go out in one request, or, with a `problem`, one that can't."""
+    """
+    Entries that go out in one request, or one that can't.
+
+    Attributes:
+        entries: What it holds.
+        problem: Why it can't go out, in words; empty where it can.
+    """
 
     entries: Sequence[Entry] = field(repr=False)
     problem: str = ""
@@ -60,7 +66,13 @@ class Group:
 
 @frozen
 class Limits:
-    """Where claiming stops; all that was ever claimed and not proved unsent counts."""
+    """
+    Where claiming stops; all that was ever claimed and not proved unsent counts.
+
+    Attributes:
+        max_points: The most points, by our estimate, or None.
+        max_recipients: The most recipients, or None.
+    """
 
     max_points: Decimal | None = None
     max_recipients: int | None = None
@@ -68,7 +80,13 @@ class Limits:
 
 @frozen
 class Claim:
-    """The batch that was claimed, or None and, where a limit would be crossed, which."""
+    """
+    What came of claiming.
+
+    Attributes:
+        batch: The batch that was claimed, or None.
+        crossed: Which limit it would have crossed, in words, or an empty text.
+    """
 
     batch: Batch | None
     crossed: str = ""
@@ -76,7 +94,7 @@ class Claim:
 
 class Journal(Protocol):
     """
-    A campaign's journal.
+    A campaign's journal; it never talks to the gateway.
 
     Attributes:
         name: A short text of letters and digits, the same for ever; intent codes begin with it.
@@ -106,6 +124,11 @@ class Journal(Protocol):
         """
         Plan what has a new key; give how many that were.
 
+        Args:
+            form: What all of them share.
+            groups: Each is a batch of its own.
+            now: The time to put down.
+
         Raises:
             JournalError: Keys were purged, so nobody knows any more which are new.
         """
@@ -124,11 +147,25 @@ class Journal(Protocol):
         ...
 
     async def page(self, states: Collection[State], after: int, size: int) -> list[Batch]:
-        """Give the next batches in some states, by id."""
+        """
+        Give the next batches in some states, by id.
+
+        Args:
+            states: The states.
+            after: The id that they come after, from 0.
+            size: How many batches at most.
+        """
         ...
 
     async def claim(self, after: int, limits: Limits, now: datetime) -> Claim:
-        """Take the next planned batch behind an id for this owner, in a new epoch."""
+        """
+        Take the next planned batch for this owner, in a new epoch.
+
+        Args:
+            after: The id that it comes after, from 0.
+            limits: Where to stop.
+            now: The time to put down.
+        """
         ...
 
     async def move(self, before: Batch, after: Batch, note: str, now: datetime) -> bool:
@@ -136,11 +173,24 @@ class Journal(Protocol):
         Write a batch anew if its (id, state, owner, epoch) are still those of `before`.
 
         A note that is not empty becomes evidence in the same transaction. False: nothing was done.
+
+        Args:
+            before: The batch as it was read.
+            after: The batch as it is to stand.
+            note: What was learned, in words.
+            now: The time to put down for the note.
         """
         ...
 
     async def note(self, batch: int, note: str, now: datetime) -> None:
-        """Keep a piece of evidence; it changes no state."""
+        """
+        Keep a piece of evidence; it changes no state.
+
+        Args:
+            batch: The batch's number.
+            note: What was learned, in words.
+            now: The time to put down.
+        """
         ...
 
     async def notes(self, batch: int) -> list[Evidence]:
@@ -167,7 +217,14 @@ class Journal(Protocol):
     async def keep_reports(
         self, batch: int, reports: Sequence[tuple[str, DeliveryReport]], *, complete: bool
     ) -> None:
-        """Keep reports under a name each; a later one takes the place of an earlier."""
+        """
+        Keep reports under a name each; a later one takes the place of an earlier.
+
+        Args:
+            batch: The batch's number.
+            reports: Names and reports.
+            complete: Whether all are there and final, so that nobody asks again.
+        """
         ...
 
     async def reports(self, batch: int) -> list[DeliveryReport]:

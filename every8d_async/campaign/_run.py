@@ -68,7 +68,7 @@ class _Planned:
 
 class CampaignRun:
     """
-    A campaign's run under way; enter it, and iterate over its batches as they finish.
+    A campaign's run under way (§2.2 to §2.5); enter it, and iterate over its batches.
 
     ::
 
@@ -158,7 +158,13 @@ class CampaignRun:
         return self
 
     async def __anext__(self) -> CampaignOutcome:
-        """Wait for the next batch to finish."""
+        """
+        Wait for the next batch to finish; a failed one is an outcome, not an exception.
+
+        Raises:
+            SessionMisuse: The run's block was not entered, or it was left before the first step;
+                nothing was sent.
+        """
         outcome = await anext(self._bulk)
         batch = self._stood.pop(outcome.messages[0])
         return CampaignOutcome(batch, outcome.state, outcome.receipt, outcome.error)

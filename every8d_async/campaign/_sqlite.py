@@ -49,7 +49,8 @@ class SqliteJournal:
 
     The file (and ``-wal`` and ``-shm`` beside it) holds texts and numbers, and has mode 0600. Each
     transaction is synced before it counts. Work is done in a thread, one transaction at a time: a
-    cancelled caller leaves it done or not done. It can't lie on a network share.
+    cancelled caller leaves it done or not done. It can't lie on a network share. It never talks to
+    the gateway.
 
     Args:
         path: The file; it is made when it is opened, its folder is not.

@@ -70,8 +70,8 @@ class Batch:
         state: Where it stands.
         owner: Who has it, while it is claimed or on the wire.
         epoch: How many times it was taken; an older epoch can't change it.
-        recipients: How many it holds.
-        points: What it will probably cost, by our estimate.
+        recipients: How many recipients it holds.
+        points: What it will probably cost, in points, by our estimate.
         since: When it came into its state.
         wired_at: When the first try that may have been taken was put down as leaving, or None.
         batch_ids: The gateway's ids for it; a repeat through the filter can leave it with several.
@@ -125,7 +125,13 @@ def abandoned(batch: Batch, now: datetime) -> Batch:
 
 @frozen
 class Person:
-    """One recipient of a batch: whom it is for, and the caller's own key."""
+    """
+    One recipient of a batch.
+
+    Attributes:
+        mobile: Whom it is for, in canonical form.
+        reference: The caller's own key, or an empty text.
+    """
 
     mobile: str = field(repr=False)
     reference: str = ""
@@ -133,7 +139,13 @@ class Person:
 
 @frozen
 class Evidence:
-    """One thing that was learned of a batch, and when; it names no person."""
+    """
+    One thing that was learned of a batch.
+
+    Attributes:
+        at: When it was learned.
+        text: What, in words; it names no person.
+    """
 
     at: datetime
     text: str
@@ -161,6 +173,13 @@ class CampaignStatus:
     How many recipients are in which state; the seven states add up to `total`.
 
     Attributes:
+        planned: To be sent by a run.
+        claimed: A run has their batch, and nothing of it has left.
+        on_wire: Their batch is leaving, or its answer is waited for.
+        accepted: A sound receipt came, or evidence that their batch was taken.
+        refused: Their message can't be sent.
+        not_sent: Certainly not sent, and no run sends them by itself.
+        unknown: Nobody knows; see `Campaign.reconcile`.
         cost: Points taken, as far as receipts told.
         unsent: Of `accepted`: got nothing, for want of credit.
         filtered: Of `accepted`: left out by the filter, since they had the text.
@@ -211,7 +230,13 @@ class CampaignOutcome:
 
 @frozen
 class Left:
-    """A batch that stays unknown after `Campaign.reconcile`, and why."""
+    """
+    A batch that stays unknown after `Campaign.reconcile`.
+
+    Attributes:
+        batch: The batch as it stands.
+        why: Why nothing more can be learned now, in words.
+    """
 
     batch: Batch
     why: str

@@ -82,7 +82,7 @@ def report_router(
         tokens: The path's secret; two while it is being changed.
         path: What stands before the token.
         encoding: ``utf-8`` or ``big5``.
-        max_bytes: The longest query string or form body that is read.
+        max_bytes: The longest query string or form body that is read, in bytes.
         quarantine: Stores what can't be read.
         stats: Counts how requests ended.
 

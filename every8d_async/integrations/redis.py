@@ -85,12 +85,13 @@ class RedisTokenStore:
     goes with its end; a refusal a day after it stopped standing, so that the next one counts on.
 
     The lock expires soon after its holder has died, so that nobody waits for a process that was
-    killed in its login. Who has lost it all the same saves nothing, since another one is ahead.
+    killed in its login. Who has lost it all the same saves nothing, since another one is ahead. The
+    store never talks to the gateway.
 
     Args:
         redis: A client of ``redis.asyncio``, in the session's event loop.
         prefix: What keys begin with.
-        lock_seconds: After which the lock of a dead process expires; a living one extends it.
+        lock_seconds: Seconds after which a dead process's lock expires; a living one extends it.
         patience: Seconds that Redis may take to answer.
     """
 
@@ -176,7 +177,7 @@ class RedisRateLimit:
 
     Each process's own callers go first come first; between processes Redis's clock decides. A turn
     that was taken is not given back, so the rate is never exceeded, but for the time that Redis is
-    away: then each process keeps `alone` for itself.
+    away: then each process keeps `alone` for itself. It never talks to the gateway.
 
     Args:
         redis: A client of ``redis.asyncio``, in the session's event loop.
@@ -206,7 +207,12 @@ class RedisRateLimit:
         self._away_until = -math.inf
 
     async def take(self, patience: float) -> float | None:
-        """Take a turn; give the seconds until it comes, or None if that is too long to wait."""
+        """
+        Take a turn; give the seconds until it comes, or None if that is too long to wait.
+
+        Args:
+            patience: Seconds that the caller would wait for it.
+        """
         if time.monotonic() >= self._away_until:
             try:
                 return await self._take_together(patience)

@@ -26,7 +26,7 @@ async def _play(line: Line, fault: Fault | None, reply: Reply) -> None:
         case Reset():
             await line.reset()
         case Hang():
-            await line.hang()
+            await line.silence()
         case CutReply(clean=False):
             await line.cut(reply, fault.keep)
         case _:

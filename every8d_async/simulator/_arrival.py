@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope
 
 _ROOT = "/api21/http/"
+_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+_AHEAD = b"\xef\xbb\xbf \t\r\n"  # of JSON: a byte order mark, white space
 _HANDLERS = {f"{name}.ashx".lower(): name for name in OPERATIONS} | {
     "sendparamsms.ashx": "SendParam"
 }
@@ -40,6 +42,12 @@ class Arrival:
         return "json" in self.headers.get("content-type", "").lower()
 
     @property
+    def holds_json(self) -> bool:
+        """Tell whether the body is JSON where that is understood: by its looks, if not by type."""
+        is_form = self.headers.get("content-type", "").lower().startswith(_FORMS)
+        return not is_form or self.body.lstrip(_AHEAD).startswith(b"{")
+
+    @property
     def token(self) -> str | None:
         """Give the Bearer token; None where there is no such header."""
         scheme, _, token = self.headers.get("authorization", "").strip().partition(" ")
@@ -58,7 +66,8 @@ def understand(arrival: Arrival, operation: str | None) -> tuple[ReceivedRequest
     # As ASP.NET does it: a name of the query hides one of the form.
     query = parse_qsl(arrival.query, keep_blank_values=True, errors="replace")
     fields: dict[str, Any] | None
-    if operation is not None and OPERATIONS[operation].reads_json and arrival.body:
+    reads_json = operation is not None and OPERATIONS[operation].reads_json
+    if reads_json and arrival.body and arrival.holds_json:
         fields = _json_object(arrival.body)
     else:
         fields = _joined(query, _joined(arrival.form, {}))

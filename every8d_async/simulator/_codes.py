@@ -10,7 +10,7 @@ from __future__ import annotations
 from every8d_async.simulator._values import Refusal
 
 # The three wordings of -99: a caught exception in JSON, the documents' sample of a comma reply, and
-# the captured one, which starts with a space.
+# the captured one, which starts with a space. It is what a comma reply stumbles with.
 EXCEPTION = Refusal(-99, "發生例外錯誤")
 UNKNOWN = Refusal(-99, "發生不明錯誤")
 UNKNOWN_AT_HOST = Refusal(-99, " 主機端發生不明錯誤，請與廠商窗口聯繫。")
@@ -37,6 +37,7 @@ BAD_PICTURE_TYPE = Refusal(-305, "MMS圖片類型不符")
 TOO_LARGE = Refusal(-314, "MMS圖文大小超過限制")
 
 NO_SUCH_BATCH = Refusal(-3, "無此批次")
+BATCH_LEAVING = Refusal(-8, "目前無法取消")
 BATCH_GONE = Refusal(-4, "該批次已取消或已發送")
 
 

@@ -50,6 +50,9 @@ if TYPE_CHECKING:
 
 ROOT = "/__control__/"
 
+# What a body that makes no sense leads to; one that is nested without end included.
+_NONSENSE = (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
+
 _Action = Callable[["Simulator", dict[str, Any]], Mapping[str, Any] | None]
 
 _FAULTS: Mapping[str, type[faults.Fault]] = MappingProxyType(
@@ -74,7 +77,7 @@ def control(simulator: Simulator, arrival: Arrival) -> Reply:
         return _json(404, {"error": f"there is no {arrival.method} {arrival.path}"})
     try:
         return _json(200, action(simulator, json.loads(arrival.body or b"{}")) or {})
-    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+    except _NONSENSE as error:
         return _json(400, {"error": f"{type(error).__name__}: {error}"})
 
 

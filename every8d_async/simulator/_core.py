@@ -31,14 +31,21 @@ if TYPE_CHECKING:
 _METHODS = frozenset({"GET", "POST"})
 
 
-def _page(status: int, title: str) -> Reply:
-    body = f"<!DOCTYPE html>\r\n<html><body><h1>{status} - {title}</h1></body></html>\r\n"
+_PAGE = """\
+<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Strict//EN" \
+"http://www.w3.org/TR/xhtml1/DTD/xhtml1-strict.dtd">
+<html><head><title>%d - %s</title></head><body><h1>%s</h1></body></html>
+""".replace("\n", "\r\n")
+
+
+def _page(status: int, name: str, heading: str) -> Reply:
+    body = _PAGE % (status, name, heading)
     return Reply(body=body.encode(), content_type=HTML, status=status)
 
 
-_NOT_FOUND = _page(404, "File or directory not found.")
-_BAD_METHOD = _page(405, "HTTP verb is not allowed.")
-_FORBIDDEN = _page(403, "Forbidden: Access is denied.")
+_NOT_FOUND = _page(404, "Not Found", "File or directory not found.")
+_BAD_METHOD = _page(405, "Method Not Allowed", "HTTP verb is not allowed.")
+_FORBIDDEN = _page(403, "Forbidden", "Forbidden: Access is denied.")
 
 
 @frozen

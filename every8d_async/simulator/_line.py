@@ -1,8 +1,8 @@
 """
 The line to a caller, which faults are played on: a real socket, or none.
 
-uvicorn hands its transport over under `TRANSPORT` in the scope (see `_server`); without one the
-application is called in memory.
+uvicorn hands its transport over under `TRANSPORT` in the scope (see `_server`), and under `ENDED`
+what tells that the caller has ended its side; without them the application is called in memory.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from every8d_async.simulator._call import Reply
 
-TRANSPORT = "every8d.transport"
+TRANSPORT, ENDED = "every8d.transport", "every8d.ended"
 
 # On, with no time to linger: closing then sends RST in place of FIN.
 _NO_LINGER = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
@@ -54,6 +54,10 @@ class Line:
         with anyio.move_on_after(seconds):
             await self.hang()
 
+    async def silence(self) -> None:
+        """Say nothing until the caller hangs up."""
+        await self.hang()
+
     async def hang(self) -> None:
         """Do nothing until the caller hangs up."""
         while (await self.receive())["type"] != "http.disconnect":
@@ -76,6 +80,13 @@ class SocketLine(Line):
     """The form on a real socket."""
 
     transport: asyncio.Transport
+    ended: asyncio.Event
+
+    async def silence(self) -> None:
+        """Say nothing, and hang up once the caller has ended its side."""
+        await self.ended.wait()
+        self.transport.close()
+        await self.hang()
 
     async def cut(self, reply: Reply, keep: int) -> None:
         """Send a part of the body, and then close."""
@@ -101,4 +112,6 @@ def _part(reply: Reply, keep: int) -> bytes:
 def line_of(scope: Scope, receive: Receive, send: Send) -> Line:
     """Find out what there is behind a request."""
     transport = scope.get(TRANSPORT)
-    return Line(receive, send) if transport is None else SocketLine(receive, send, transport)
+    if transport is None:
+        return Line(receive, send)
+    return SocketLine(receive, send, transport, scope[ENDED])

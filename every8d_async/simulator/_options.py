@@ -60,6 +60,7 @@ class Options:
     delivery_delay: timedelta = field(validator=validators.ge(_ZERO))
     token_lifetime: timedelta = field(validator=validators.gt(_ZERO))
     one_token_per_account: bool = False
+    cancel_until: timedelta = field(default=_ZERO, validator=validators.ge(_ZERO))
     lock_after: int = field(default=10, validator=validators.ge(0))
     dead_token: Refusal = UNKNOWN
     filter_sees_plain_sends: bool = True

@@ -36,7 +36,7 @@ def send_param(state: State, call: Call) -> Reply:
     order = Order(
         operation=call.operation,
         subject=call.text("SB"),
-        valid_minutes=valid_minutes(call),
+        valid_minutes=valid_minutes(call, _codes.EXCEPTION),
         event_id=event_id(account, call),
         picture=picture,
         recipients=recipients,

@@ -46,7 +46,7 @@ def _write_reports(
         case "2":
             return _replies.reports_xml(total, rows)
         case _:
-            return _replies.reports_tab(dialect, total, rows)
+            return _replies.reports_tab(dialect, kind, total, rows)
 
 
 def get_reply_message(state: State, call: Call) -> Reply:
@@ -71,6 +71,8 @@ def erase_booking(state: State, call: Call, kind: Kind) -> Reply:
     pending = [message for message in batch.messages if message.is_pending(now)]
     if not pending:
         raise Refused(_codes.BATCH_GONE)
+    if min(message.go_at for message in pending) - now < state.options.cancel_until:
+        raise Refused(_codes.BATCH_LEAVING)
     refund = sum((message.cost for message in pending), Decimal(0))
     account.credit += refund
     for message in pending:
@@ -83,7 +85,7 @@ def _page(call: Call, rows: Sequence[_Row], size: int) -> Sequence[_Row]:
     # An empty PNO is page 1.
     number = whole_number(call.text("PNO"), 1)
     if number < 1:
-        raise Refused(_codes.UNKNOWN)
+        raise Refused(_codes.UNKNOWN_AT_HOST)
     return rows[(number - 1) * size : number * size]
 
 

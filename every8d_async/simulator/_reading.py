@@ -13,6 +13,8 @@ from every8d_async.simulator._values import TAIPEI
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from every8d_async.simulator._values import Refusal
+
 _DOMESTIC = re.compile(r"(?:09|\+8869)([0-9]{8})")
 _FOREIGN = re.compile(r"\+(?!886)[1-9][0-9]{5,14}")
 _MOMENT = re.compile(r"[0-9]{14}")
@@ -65,12 +67,12 @@ def moment(text: str) -> datetime | None:
         raise Refused(_codes.BAD_TIME) from None
 
 
-def whole_number(text: str, default: int) -> int:
+def whole_number(text: str, default: int, stumble: Refusal = _codes.UNKNOWN_AT_HOST) -> int:
     """Read digits; empty is the default, anything else makes the gateway stumble (-99)."""
     if not text.strip():
         return default
     if not _INT32.fullmatch(text.strip()):
-        raise Refused(_codes.UNKNOWN)
+        raise Refused(stumble)
     return int(text)
 
 

@@ -71,8 +71,10 @@ def _report_json(kind: Kind, row: Report) -> str:
     )
 
 
-def reports_tab(dialect: Dialect, total: int, rows: Sequence[Report]) -> Reply:
+def reports_tab(dialect: Dialect, kind: Kind, total: int, rows: Sequence[Report]) -> Reply:
     """Write a page of reports as TAB: a row starts with a TAB where the name is empty."""
+    if kind == "mms" and not rows:
+        return plain(f"{total}\r\n")  # with a line end, unlike the page without rows of an SMS
     return _page_tab(total, [_report_tab(dialect, row) for row in rows])
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from every8d_async.simulator._accounts import AccountState
     from every8d_async.simulator._call import Call, Reply
     from every8d_async.simulator._state import State
+    from every8d_async.simulator._values import Refusal
 
 _DAY_OF_MINUTES = 1440
 _NOTHING = Decimal(0)
@@ -112,9 +113,9 @@ def _read_numbers(state: State, call: Call) -> tuple[AccountState, list[str]]:
     return account, numbers(call.text("DEST"))
 
 
-def valid_minutes(call: Call) -> int:
+def valid_minutes(call: Call, stumble: Refusal = _codes.UNKNOWN_AT_HOST) -> int:
     """Read RETRYTIME: minutes, a day where none is given."""
-    return whole_number(call.text("RETRYTIME"), _DAY_OF_MINUTES)
+    return whole_number(call.text("RETRYTIME"), _DAY_OF_MINUTES, stumble)
 
 
 def event_id(account: AccountState, call: Call) -> str:

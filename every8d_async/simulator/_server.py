@@ -10,7 +10,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
-from every8d_async.simulator._line import TRANSPORT
+from every8d_async.simulator._line import ENDED, TRANSPORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -96,7 +96,12 @@ def _front(app: ASGIApp) -> _Front:
     transports: set[asyncio.Transport] = set()
 
     class Protocol(H11Protocol):
-        """Hand the transport over to the application, and know all that are open."""
+        """
+        Hand the transport over to the application, and know all that are open.
+
+        A caller may end its side once it has asked, and is answered all the same; whoever ends it
+        before that is gone.
+        """
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -105,12 +110,27 @@ def _front(app: ASGIApp) -> _Front:
             transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.logger = _LOGGER
             self.access_log = False
-            self.app = _with_transport(app, transport)
+            self.ended = asyncio.Event()  # the caller's side
+            self.app = _with_transport(app, transport, self.ended)
             transports.add(transport)
 
         def connection_lost(self, exc: Exception | None) -> None:
             transports.discard(self.transport)
+            self.ended.set()
             super().connection_lost(exc)
+
+        def eof_received(self) -> bool:  # type: ignore[override]
+            self.ended.set()
+            return self._is_answering()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if self.ended.is_set() and not self._is_answering():
+                self.transport.close()
+
+        def _is_answering(self) -> bool:
+            cycle: Any = self.cycle  # None before the first request, whatever uvicorn says
+            return bool(cycle) and not (cycle.more_body or cycle.response_complete)
 
     return _Front(lambda: Protocol(config, state, {}), transports, state.tasks)
 
@@ -160,9 +180,9 @@ class _Front:
             self._loop.call_soon_threadsafe(self._stopping.set)
 
 
-def _with_transport(app: ASGIApp, transport: asyncio.Transport) -> Any:
+def _with_transport(app: ASGIApp, transport: asyncio.Transport, ended: asyncio.Event) -> Any:
     async def handing_over(scope: Scope, receive: Receive, send: Send) -> None:
-        scope[TRANSPORT] = transport
+        scope[TRANSPORT], scope[ENDED] = transport, ended
         await app(scope, receive, send)
 
     return handing_over

@@ -55,6 +55,7 @@ class Simulator:
         delivery_delay: Time between a message's going out (status 0) and its final status.
         token_lifetime: How long a token is good for.
         one_token_per_account: Whether a login ends the account's older tokens.
+        cancel_until: Time before a booking goes out from which on it can't be cancelled (-8).
         lock_after: Failed logins in a row that an account bears; one more locks it (-999).
         dead_token: What a call with a dead or unknown token gets; nobody recorded what the service
             says. ConnectionHandler always answers with its documented failure.
@@ -84,6 +85,7 @@ class Simulator:
         delivery_delay: timedelta = timedelta(seconds=5),
         token_lifetime: timedelta = timedelta(hours=8),
         one_token_per_account: bool = False,
+        cancel_until: timedelta = timedelta(0),
         lock_after: int = 10,
         dead_token: Refusal = UNKNOWN,
         filter_sees_plain_sends: bool = True,
@@ -107,6 +109,7 @@ class Simulator:
             delivery_delay=delivery_delay,
             token_lifetime=token_lifetime,
             one_token_per_account=one_token_per_account,
+            cancel_until=cancel_until,
             lock_after=lock_after,
             dead_token=dead_token,
             filter_sees_plain_sends=filter_sees_plain_sends,
@@ -144,7 +147,7 @@ class Simulator:
         trio. Open connections are cut when the block ends.
 
         Args:
-            port: 0 for a free one.
+            port: The port; 0 for a free one.
             host: A loopback address.
             allow_remote: Allow other addresses too; whoever reaches them can use the simulator.
 
@@ -258,6 +261,11 @@ class Simulator:
         """
         Let somebody who got a text of a batch write back.
 
+        Args:
+            batch_id: The batch, from the receipt.
+            mobile: Who writes, in any spelling.
+            text: What they write.
+
         Raises:
             ValueError: There is no such batch of texts, or no such number in it.
         """
@@ -299,7 +307,7 @@ class Simulator:
                 the service tries, or after what time.
             pause: The time between two tries, of the real clock.
             repeat: The share that is pushed once more although it was accepted.
-            connections: How many pushes are under way at once.
+            connections: How many connections push at once.
             allow_remote: Allow other than loopback URLs.
 
         Raises:
@@ -324,7 +332,12 @@ class Simulator:
         return self._core.pusher.pushes
 
     def settle_pushes(self, timeout: float = 30.0) -> bool:
-        """Wait until nothing that is due is left to push; tell whether it was so in time."""
+        """
+        Wait until nothing that is due is left to push; tell whether it was so in time.
+
+        Args:
+            timeout: Seconds to wait at most.
+        """
         return self._core.pusher.settle(timeout)
 
     def take_pushes(self, encoding: Encoding = "utf-8") -> tuple[Push, ...]:

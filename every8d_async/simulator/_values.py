@@ -72,7 +72,7 @@ class Refusal:
     Attributes:
         code: The status code, which means something only together with its operation.
         message: The text behind it, as it goes on the wire.
-        http_status: 200 as the gateway does it; another one to try out a client.
+        http_status: The HTTP status: 200 as the gateway does it; another one to try out a client.
     """
 
     code: int
@@ -88,7 +88,8 @@ class Dialect:
     Attributes:
         json_status: Whether a JSON success carries `"Status":"0"` as well.
         count_as_text: Whether SMS_COUNT is a string of digits in JSON.
-        tab_columns: 6 as the documents have it (with the time of the report), or 5.
+        tab_columns: Columns of a TAB row: 6 as the documents have it (with the time of the report),
+            or 5.
     """
 
     json_status: bool = False
@@ -117,7 +118,7 @@ class SentMessage:
         cost: Points.
         accepted_at: When the request came in.
         scheduled_for: The time asked for, or None for at once.
-        valid_minutes: RETRYTIME.
+        valid_minutes: RETRYTIME, in minutes.
         event_id: EventID, empty when none was given.
         attachment: The picture of an MMS, decoded.
         attachment_type: TYPE of an MMS, in lower case.
@@ -144,9 +145,18 @@ class SentMessage:
 @frozen(kw_only=True)
 class Report:
     """
-    Tell how a message stands at a moment; `received_at` is None while its status is not final.
+    Tell how a message stands at a moment.
 
-    For an unsent recipient `cost` is 0; for a cancelled one `real_cost` is.
+    Attributes:
+        reference: MR, or the running number which the gateway gives where there is none.
+        name: The recipient's name, empty when none was given.
+        mobile: The number in its canonical form.
+        text: The text as the phone shows it.
+        cost: Points taken; 0 for an unsent recipient.
+        real_cost: Points finally taken; 0 for a cancelled one.
+        status: The status code, as of annex 1.
+        sent_at: When it went out, or will.
+        received_at: When it ended; None while its status is not final.
     """
 
     reference: str
@@ -165,7 +175,17 @@ class Batch:
     """
     Tell of a batch as it stands: what was asked for, what it cost, and a report for each recipient.
 
-    Recipients for whom credit was missing are in `reports` too, with status 301.
+    Attributes:
+        account: The uid it was sent by.
+        batch_id: Its id.
+        kind: "sms" or "mms".
+        operation: The name of the handler that took it.
+        subject: SB of the request.
+        accepted_at: When the request came in.
+        sent: Messages that were taken for sending.
+        unsent: Recipients for whom credit was missing; they are in `reports`, with status 301.
+        cost: Points taken.
+        reports: How each recipient's message stands.
     """
 
     account: str

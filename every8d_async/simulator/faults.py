@@ -65,14 +65,24 @@ def _headers(value: Mapping[str, str]) -> Mapping[str, str]:
 
 @frozen(kw_only=True)
 class Fault:
-    """What all faults have in common: whether the gateway acts before it goes wrong."""
+    """
+    What all faults have in common.
+
+    Attributes:
+        acts: Whether the gateway does its work before it goes wrong.
+    """
 
     acts: bool = False
 
 
 @frozen
 class Delay(Fault):
-    """Answer late, and act only then."""
+    """
+    Answer late, and act only then.
+
+    Attributes:
+        by: How late.
+    """
 
     by: timedelta = field(validator=validators.ge(timedelta(0)))
     acts: bool = field(default=True, init=False)
@@ -80,7 +90,17 @@ class Delay(Fault):
 
 @frozen
 class HttpStatus(Fault):
-    """Answer with another HTTP status, as something in front of the gateway would."""
+    """
+    Answer with another HTTP status, as something in front of the gateway would.
+
+    Attributes:
+        status: The status, 200 to 599.
+        headers: Headers beside it, such as ``Retry-After``.
+        body: The bytes of the body.
+
+    Raises:
+        ValueError: There is no such status, or it has no body.
+    """
 
     status: int = field(validator=[validators.ge(200), validators.le(599)])
     headers: Mapping[str, str] = field(factory=dict[str, str], converter=_headers)
@@ -98,7 +118,12 @@ class FirewallPage(Fault):
 
 @frozen
 class Garbage(Fault):
-    """Answer HTTP 200 with something that no operation answers."""
+    """
+    Answer HTTP 200 with something that no operation answers.
+
+    Attributes:
+        body: The bytes of it.
+    """
 
     body: bytes = _GARBAGE
 
@@ -138,7 +163,13 @@ class DeadToken(Fault):
 
 @frozen
 class Refuse(Fault):
-    """Say no with a code of your choice, such as -8 for a booking that can't be cancelled now."""
+    """
+    Say no with a code of your choice, such as -8 for a booking that can't be cancelled now.
+
+    Attributes:
+        code: The code.
+        message: The words behind it.
+    """
 
     code: int
     message: str = UNKNOWN.message

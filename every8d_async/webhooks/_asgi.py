@@ -35,7 +35,7 @@ def asgi(
             called again for a report that comes again: `PushedReport.key` tells.
         tokens: The path's secret (see `new_token`); two while it is being changed.
         encoding: What the gateway's settings say: ``utf-8`` or ``big5``.
-        max_bytes: The longest query string or form body that is read.
+        max_bytes: The longest query string or form body that is read, in bytes.
         quarantine: Stores what can't be read; without one it is answered with 400.
         stats: Counts how requests ended; the application's own `stats` if None.
 

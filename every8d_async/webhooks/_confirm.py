@@ -41,11 +41,11 @@ async def confirm(session: Asking, report: PushedReport) -> DeliveryReport | Non
 async def confirm(session: Asking, report: PushedReply) -> Reply | None: ...
 async def confirm(session: Asking, report: Pushed) -> Row | None:
     """
-    Ask the gateway for the batch of a pushed report, and give what it says of that message.
+    Ask the gateway for a pushed report's batch (§4.2 to §4.4), and give what it says of it.
 
     Believe what comes back, not what was pushed: the status may differ, as a later one does from
     the one that was pushed. It reads the batch's pages until the message is found; for many reports
-    `confirm_all` reads each batch once.
+    `confirm_all` reads each batch once. It sends nothing.
 
     A question mark or U+FFFD in the pushed text or reference may stand for characters that BIG5
     lacks, such as an emoji; what comes back has them.
@@ -54,21 +54,23 @@ async def confirm(session: Asking, report: Pushed) -> Row | None:
         The gateway's own report, or reply; None where it knows of none: don't believe the pushed.
 
     Raises:
-        Every8DError: As by `session.sms.delivery_reports`; nothing is known then, so let the
-            handler fail, and the report comes again.
+        Every8DError: As by `Sms.delivery_reports`; nothing is known then, so let the handler fail,
+            and the report comes again.
     """
     return (await confirm_all(session, [report]))[report.key]
 
 
 async def confirm_all(session: Asking, reports: Iterable[Pushed]) -> Mapping[str, Row | None]:
     """
-    Ask the gateway about many pushed reports, reading each of their batches once.
+    Ask the gateway about many pushed reports (§4.2 to §4.4), reading each of their batches once.
+
+    It sends nothing.
 
     Returns:
         By `key` of the pushed report, what `confirm` gives for each.
 
     Raises:
-        Every8DError: As by `session.sms.delivery_reports`.
+        Every8DError: As by `Sms.delivery_reports`; what was read until then is lost.
     """
     confirmed: dict[str, Row | None] = {}
     batches: dict[tuple[str, _Ask], list[Pushed]] = {}

@@ -39,6 +39,7 @@ Quarantine = Callable[[bytes, InvalidReport], Awaitable[None]]
 ReadBody = Callable[[int], Awaitable[bytes | None]]
 
 MAX_BYTES = 65_536
+"""The longest query string or form body that is read, in bytes, unless said otherwise."""
 
 _LOG = logging.getLogger("every8d_async")
 _TOKEN = re.compile(r"[A-Za-z0-9_.~-]{16,}")
@@ -58,7 +59,7 @@ def token_in(path: str) -> str:
 @define
 class ReceiverStats:
     """
-    How many requests ended how.
+    How many requests ended how; each field counts requests.
 
     Attributes:
         stored: The handler returned.
@@ -81,13 +82,14 @@ class Receiver:
     """
     Judges requests, hands reports to a handler, and says which HTTP status answers.
 
-    `asgi` and the integrations are thin faces of it; so may your own framework's be.
+    `asgi` and the integrations are thin faces of it; so may your own framework's be. It never talks
+    to the gateway.
 
     Args:
         handler: Stores a report. It is called again for a report that comes again.
         tokens: The path's secret (see `new_token`); two while it is being changed.
         encoding: What the gateway's settings say: ``utf-8`` or ``big5``.
-        max_bytes: The longest query string or form body that is read.
+        max_bytes: The longest query string or form body that is read, in bytes.
         quarantine: Stores what can't be read. Without one it is answered with 400, comes again up
             to the gateway's limit, and is lost after that; log and `stats` tell of it.
         stats: Counts how requests ended; its own if None.

@@ -5,12 +5,14 @@ Start it beside a simulator with ``python -m tests.examples.aiohttp_app``.
 """
 
 from collections.abc import AsyncGenerator
+from typing import Any, cast
 
 from aiohttp import web
 
+from every8d_async import InvalidRequest
 from every8d_async.integrations.aiohttp import SESSION, cleanup_ctx, report_routes
 from tests.examples.report_store import ReportStore
-from tests.examples.services import OneTimePasswords, confirmed, stream_bulk
+from tests.examples.services import OneTimePasswords, confirmed, refused, stream_bulk
 from tests.examples.simulated import Settings, simulated
 
 _REPORTS = web.AppKey("reports", ReportStore)
@@ -20,19 +22,42 @@ _routes = web.RouteTableDef()
 
 @_routes.post("/otp")
 async def _otp(request: web.Request) -> web.Response:
-    asked = await request.json()
-    status, answer = await request.app[_PASSWORDS].send(request.app[SESSION], asked["to"])
+    asked = await _asked(request)
+    status, answer = await request.app[_PASSWORDS].send(request.app[SESSION], asked.get("to"))
     return web.json_response(answer, status=status)
 
 
 @_routes.post("/bulk")
 async def _bulk(request: web.Request) -> web.StreamResponse:
-    asked = await request.json()
+    asked = await _asked(request)
+    try:
+        run = request.app[SESSION].sms.broadcast(asked.get("text"), asked.get("to"))
+    except InvalidRequest as error:
+        status, told = refused(error)
+        return web.json_response(told, status=status)
     answer = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+
+    async def write(line: bytes) -> bool:
+        try:
+            await answer.write(line)
+        except ConnectionError:
+            return False
+        return True
+
     await answer.prepare(request)
-    await stream_bulk(request.app[SESSION], asked["text"], asked["to"], answer.write)
-    await answer.write_eof()
+    await stream_bulk(run, write)
     return answer
+
+
+async def _asked(request: web.Request) -> Any:
+    """Read a JSON object; whatever stands in it is for the session to check."""
+    try:
+        asked = await request.json()
+    except ValueError:
+        asked = None
+    if not isinstance(asked, dict):
+        raise web.HTTPUnprocessableEntity(text="a JSON object is asked for")
+    return cast("Any", asked)
 
 
 @_routes.get("/batches/{batch_id}")

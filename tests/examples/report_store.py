@@ -1,11 +1,11 @@
 """Pushed reports in SQLite: each stored once by its key, however often it comes."""
 
 import sqlite3
+import threading
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 
-import anyio
 import anyio.to_thread
 
 from every8d_async.webhooks import InvalidReport, PushedReply, PushedReport, parse_report
@@ -30,7 +30,7 @@ class ReportStore:
         # What was answered with 200 will not come again: it must survive a power failure.
         self._connection.execute("PRAGMA synchronous=FULL")
         self._connection.executescript(_TABLES)
-        self._turn = anyio.Lock()
+        self._turn = threading.Lock()
 
     async def add(self, report: PushedReport | PushedReply) -> None:
         """Store a report or reply, unless it is there already."""
@@ -43,7 +43,7 @@ class ReportStore:
             str(report.code),
             report.kind,
             report.text,
-            f"{report.received_at:%Y-%m-%d %H:%M:%S}" if report.received_at else "",
+            report.received_at.isoformat(" ")[:19] if report.received_at else "",
         )
 
     async def set_aside(self, data: bytes, invalid: InvalidReport) -> None:
@@ -62,21 +62,20 @@ class ReportStore:
         """
 
         def read() -> list[tuple[str, ...]]:
-            with closing(self._connection.execute(query, (batch_id,))) as rows:
+            with self._turn, closing(self._connection.execute(query, (batch_id,))) as rows:
                 return rows.fetchall()
 
-        async with self._turn:
-            rows = await anyio.to_thread.run_sync(read)
+        rows = await anyio.to_thread.run_sync(read)
         return [parse_report(dict(zip(_NAMES, row, strict=True))) for row in rows]
 
     async def _write(self, statement: str, *values: object) -> None:
         def write() -> None:
-            with self._connection:  # commits
+            # A write that has begun ends. The thread has the turn, not its caller, who may be
+            # cancelled meanwhile.
+            with self._turn, self._connection:  # commits
                 self._connection.execute(statement, values)
 
-        # A write that has begun ends: a cancelled caller must not let another one in meanwhile.
-        async with self._turn:
-            await anyio.to_thread.run_sync(write)
+        await anyio.to_thread.run_sync(write)
 
     def close(self) -> None:
         """Close the file."""

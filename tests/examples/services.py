@@ -1,9 +1,10 @@
 """What both applications do, without a framework: one-time passwords, bulk sends, reports."""
 
 import json
+import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from attrs import define, field
@@ -22,10 +23,17 @@ from every8d_async.webhooks import confirm_all
 from tests.examples.report_store import ReportStore
 
 Answer = tuple[int, dict[str, Any]]
-Write = Callable[[bytes], Awaitable[None]]
+Write = Callable[[bytes], Awaitable[bool]]
 
 _VALID = 300  # seconds
 _WAIT = 60  # seconds before a person may ask for the text again
+_NOT_SENT = {"state": "not sent", "ask_again_after": 0}
+_LOG = logging.getLogger("examples")
+
+
+def refused(error: InvalidRequest) -> Answer:
+    """Tell what is wrong with a request."""
+    return 422, {"state": "refused", "problems": list(error.problems)}
 
 
 @define
@@ -42,14 +50,16 @@ class OneTimePasswords:
         """Send a code; give the status and body of the HTTP answer."""
         try:
             number = mobile(to)
-            await session.sms.send(f"您的驗證碼是 {self._code(number)}", to=number)
+            receipt = await session.sms.send(f"您的驗證碼是 {self._code(number)}", to=number)
         except InvalidRequest as error:
-            return 422, {"state": "refused", "problems": list(error.problems)}
+            return refused(error)
         except OutcomeUnknown:
             # It may be on its way, so it is not sent again by itself: the person decides.
             return 202, {"state": "maybe sent", "ask_again_after": _WAIT}
         except Every8DError:
-            return 503, {"state": "not sent", "ask_again_after": 0}
+            return 503, _NOT_SENT
+        if receipt.nothing_sent:  # for want of credit
+            return 503, _NOT_SENT
         return 200, {"state": "sent", "ask_again_after": _WAIT}
 
     def check(self, to: str, code: str) -> bool:
@@ -69,16 +79,32 @@ class OneTimePasswords:
         return code
 
 
-async def stream_bulk(session: Every8DSession, text: str, to: Sequence[str], write: Write) -> None:
+async def stream_bulk(run: BulkRun[Any], write: Write) -> None:
     """
     Send to many, and write a line of JSON for each batch as it ends, and one for the whole.
 
     It writes rather than yields: a generator that is left in the middle would end in another task.
+    What became of each batch is in the log, too, since a reader may hang up: then no more is begun,
+    and what is in flight is waited for.
+
+    Args:
+        run: Not yet entered.
+        write: Writes a line, and tells whether anybody still reads.
     """
-    async with session.sms.broadcast(text, to) as run:
+    async with run:
         async for outcome in run:
-            await write(_line(_outcome(outcome)))
-        await write(_line({"summary": _summary(run)}))
+            if not await write(_noted(outcome)):
+                break
+    async for outcome in run:  # what was in flight
+        _noted(outcome)
+    _LOG.info("bulk ended: %s", _summary(run))
+    await write(_line({"summary": _summary(run)}))
+
+
+def _noted(outcome: BatchOutcome[Any]) -> bytes:
+    told = _outcome(outcome)
+    _LOG.info("bulk: %s", told)
+    return _line(told)
 
 
 def _outcome(outcome: BatchOutcome[Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import signal
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -37,11 +38,15 @@ def simulated(program: str) -> Generator[tuple[Settings, int]]:
     """Read the command line, start a simulator, and give an application's settings and port."""
     parser = argparse.ArgumentParser(prog=f"python -m tests.examples.{program}")
     parser.add_argument("--port", type=int, default=8000)
-    port: int = parser.parse_args().port
+    parser.add_argument("--token", default=new_token(), help="of the path of push reports")
+    given = parser.parse_args()
+    port: int = given.port
+    token: str = given.token
+    # Servers send themselves the signal that ended them again: the folder must go all the same.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     HideReports().install()
-    token = new_token()
     simulator = Simulator(delivery_delay=timedelta(seconds=1))
     simulator.push_to(f"http://127.0.0.1:{port}/reports/{token}", tries=10)
     with TemporaryDirectory() as folder, simulator.serve() as site:

@@ -33,6 +33,46 @@ def test_login_from_the_query(simulator: Simulator) -> None:
     assert answer.body == b'{"Result":true,"Msg":"00000000000000000000000000000001"}'
 
 
+FORM = b"handlertype=3&VERIFYTYPE=1&uid=demo&pwd=demo"
+MULTIPART = b"".join(
+    b'--XX\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n' % tuple(pair.split(b"="))
+    for pair in FORM.split(b"&")
+)
+JSON = b'\xef\xbb\xbf {"HandlerType":3,"VerifyType":1,"UID":"demo","PWD":"demo"}'
+AS_FORM, AS_JSON = "application/x-www-form-urlencoded", "application/json"
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (FORM, AS_FORM),
+        (FORM, f"{AS_FORM.title()}; charset=UTF-8"),
+        (MULTIPART + b"--XX--\r\n", "multipart/form-data; boundary=XX"),
+        (JSON, AS_JSON),
+        (JSON, AS_FORM),
+        (JSON, "text/plain"),
+    ],
+    ids=["form", "form with charset", "multipart", "JSON", "JSON called a form", "JSON as text"],
+)
+def test_login_by_post(simulator: Simulator, body: bytes, content_type: str) -> None:
+    """A form does what JSON does; JSON is JSON whatever it is called, as by curl."""
+    head = {"content-type": content_type}
+    answer = ask(simulator, "ConnectionHandler.ashx", body=body, headers=head)
+
+    assert answer.body == b'{"Result":true,"Msg":"00000000000000000000000000000001"}'
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [(FORM, AS_JSON), (FORM, "text/plain"), (JSON[:-1], AS_FORM), (b"[]", AS_JSON)],
+)
+def test_neither_form_nor_json(simulator: Simulator, body: bytes, content_type: str) -> None:
+    """What is neither, by its looks and by its name, is not understood."""
+    head = {"content-type": content_type}
+
+    assert ask(simulator, "ConnectionHandler.ashx", body=body, headers=head).body == DEAD
+
+
 @pytest.mark.parametrize(
     ("uid", "password", "expected"),
     [

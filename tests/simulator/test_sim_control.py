@@ -191,9 +191,10 @@ def test_bad_requests(simulator: Simulator, action: str, body: dict[str, Any], e
     assert answer.json["error"].startswith(error)
 
 
-def test_no_json(simulator: Simulator) -> None:
-    """A body that is no JSON gets 400 too."""
-    assert ask(simulator, "/__control__/reset", body=b"{").status == 400
+@pytest.mark.parametrize("body", [b"{", b"[" * 100_000])
+def test_no_json(simulator: Simulator, body: bytes) -> None:
+    """A body that is no JSON gets 400 too, however deep it is."""
+    assert ask(simulator, "/__control__/advance", body=body).status == 400
 
 
 @pytest.mark.parametrize(("method", "what"), [("POST", "state"), ("GET", "reset"), ("GET", "x")])

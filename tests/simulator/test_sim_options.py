@@ -22,6 +22,7 @@ from .kit import ask, log_in
         ({"delivery_delay": timedelta(seconds=-1)}, "delivery_delay"),
         ({"token_lifetime": timedelta(0)}, "token_lifetime"),
         ({"lock_after": -1}, "lock_after"),
+        ({"cancel_until": timedelta(seconds=-1)}, "cancel_until"),
         ({"reply_page_size": 0}, "reply_page_size"),
         ({"report_page_size": 0}, "report_page_size"),
         (

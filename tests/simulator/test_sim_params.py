@@ -169,7 +169,7 @@ def test_refused(simulator: Simulator, rows: list[Any], expected: str) -> None:
         ({"RecipientDataList": HELLO}, refused(-99, "發生例外錯誤")),
         ({"RecipientDataList": None}, refused(-41, "無發送門號")),
         ({"EventID": -1}, refused(-290, "無預設活動頻道")),
-        ({"RETRYTIME": 1.5}, refused(-99, "發生不明錯誤")),
+        ({"RETRYTIME": 1.5}, refused(-99, "發生例外錯誤")),
         ({"PWD": ""}, refused(-300, "帳號密碼不得為空")),
     ],
 )

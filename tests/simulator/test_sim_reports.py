@@ -10,6 +10,7 @@ from every8d_async.simulator import Account, Dialect, Simulator
 
 from .kit import DEMO, START, ask, batch, cancel, make, reports, sms, statuses
 
+STUMBLED = "-99, 主機端發生不明錯誤，請與廠商窗口聯繫。"
 SOON = "20260102040405"  # an hour from the start
 HOUR = timedelta(hours=1)
 
@@ -233,7 +234,7 @@ def test_empty_page_number(simulator: Simulator) -> None:
 @pytest.mark.parametrize("number", ["0", "-1", "one", "1.0", "9" * 5000])
 def test_bad_page_number(simulator: Simulator, number: str) -> None:
     """A page number that is none makes the gateway stumble."""
-    assert reports(simulator, batch(1), PNO=number).text == "-99,發生不明錯誤"
+    assert reports(simulator, batch(1), PNO=number).text == STUMBLED
 
 
 def test_cancel(simulator: Simulator) -> None:
@@ -268,6 +269,21 @@ def test_cancel_too_late(simulator: Simulator) -> None:
     texts = [cancel(simulator, batch(n)).text for n in (1, 2)]
 
     assert texts == ["-4,該批次已取消或已發送"] * 2
+
+
+def test_cancel_just_before_it_goes_out() -> None:
+    """By setting, what is about to go out can't be cancelled at the moment, and then is gone."""
+    simulator = make(cancel_until=timedelta(minutes=5))
+    sms(simulator, ST=SOON)
+    sms(simulator, ST=SOON)
+
+    assert cancel(simulator, batch(1)).body == b"1,1.00"
+    texts: list[str] = []
+    for wait in (HOUR - timedelta(minutes=4), timedelta(minutes=4)):
+        simulator.advance(wait)
+        texts.append(cancel(simulator, batch(2)).text)
+    assert texts == ["-8,目前無法取消", "-4,該批次已取消或已發送"]
+    assert simulator.credit() == 9999
 
 
 def test_cancel_nothing(simulator: Simulator) -> None:

@@ -60,8 +60,8 @@ def test_sent_is_typed(simulator: Simulator) -> None:
         ({"ST": "20261301120000"}, "-28,The sendTime format error: yyyyMMddHHmm"),
         ({"ST": "tomorrow"}, "-28,The sendTime format error: yyyyMMddHHmm"),
         ({"EventID": "-1"}, "-290,無預設活動頻道"),
-        ({"RETRYTIME": "soon"}, "-99,發生不明錯誤"),
-        ({"RETRYTIME": "9" * 5000}, "-99,發生不明錯誤"),
+        ({"RETRYTIME": "soon"}, "-99, 主機端發生不明錯誤，請與廠商窗口聯繫。"),
+        ({"RETRYTIME": "9" * 5000}, "-99, 主機端發生不明錯誤，請與廠商窗口聯繫。"),
     ],
 )
 def test_refused(simulator: Simulator, fields: dict[str, str], expected: str) -> None:
