@@ -50,6 +50,10 @@ _LOG = logging.getLogger("every8d_async")
 _PATIENCE = 5  # batches in a row that fail for a cause not their own
 
 
+class NotAttempted(Every8DError):
+    """We ourselves let a batch not go out, for a cause of its own; the gateway was not asked."""
+
+
 @frozen
 class BatchOutcome(Generic[Item]):
     """
@@ -475,8 +479,8 @@ class BulkRun(Generic[Item]):
     def _learn(self, outcome: BatchOutcome[Item]) -> None:
         """Pause for causes that are not the messages' own."""
         error = outcome.error
-        if isinstance(error, InvalidRequest):
-            return  # our own checks' no tells nothing of the gateway
+        if isinstance(error, InvalidRequest | NotAttempted):
+            return  # our own no tells nothing of the gateway
         if error is None or outcome.state == "refused":
             self._failed_in_row = 0
             if outcome.receipt is not None and outcome.receipt.unsent:

@@ -7,6 +7,7 @@ A run checks a million items, nearly all of them sound. So hundreds are first lo
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from decimal import Decimal
 from inspect import iscoroutinefunction
 from typing import Any, Protocol, TypeVar
@@ -98,7 +99,10 @@ def _is_points(value: object) -> bool:
 
 
 def _is_plain_function(value: object) -> bool:
-    return callable(value) and not iscoroutinefunction(value)  # nobody would await it
+    if not callable(value):
+        return False
+    # Nobody would await it: neither a function nor an object that is called like one.
+    return not iscoroutinefunction(value) and not iscoroutinefunction(type(value).__call__)
 
 
 def personal_plan(
@@ -108,6 +112,7 @@ def personal_plan(
     template: object,
     options: Options,
     limits: Limits,
+    now: Callable[[], datetime] = utc_now,
 ) -> Plan[Any, ParamRecipient]:
     """
     Plan own texts, or with a template own fields, for many.
@@ -126,9 +131,9 @@ def personal_plan(
         name = f"messages[{position}]"
         ready: ParamRecipient | None = None
         if isinstance(item, PersonalizedMessage) and form is None:
-            ready = own_text(found, name, item, options, utc_now())
+            ready = own_text(found, name, item, options, now())
         elif isinstance(item, TemplateRecipient) and form is not None:
-            ready = own_fields(found, name, item, form, options, utc_now())
+            ready = own_fields(found, name, item, form, options, now())
         else:
             found.found.append(f"{name}: must be a {wanted.__name__}, not {kind(item)}")
         if ready is None or found.found:
@@ -150,7 +155,7 @@ def personal_plan(
     async def send(group: tuple[ParamRecipient, ...]) -> AnyReceipt:
         return await call(endpoint, evolve(shared, recipients=group))
 
-    check = by_halves(lambda items: usual_people(items, form, options, utc_now()), closely)
+    check = by_halves(lambda items: usual_people(items, form, options, now()), closely)
     return limits.plan(check, _reference, send, points)
 
 
@@ -167,6 +172,7 @@ def broadcast_plan(
     send_at: object,
     options: Options,
     limits: Limits,
+    now: Callable[[], datetime] = utc_now,
 ) -> Plan[str, str]:
     """
     Plan one text for many.
@@ -176,7 +182,7 @@ def broadcast_plan(
     """
     problems = Problems()
     limits.check(problems)
-    shared = shared_text(problems, text, (), options, send_at, utc_now())
+    shared = shared_text(problems, text, (), options, send_at, now())
     problems.end(operation)
 
     def at_once(items: Sequence[Any]) -> list[str] | None:

@@ -16,9 +16,16 @@ import anyio.lowlevel
 from attrs import frozen
 
 from every8d_async import Every8DSession, PersonalizedMessage, RetryPolicy, TemplateRecipient
-from every8d_async.campaign import Batch, Campaign, Claim, Form, Group, Limits, SqliteJournal
+from every8d_async.campaign import Batch, Campaign, Claim, Form, Group, Limits, SqliteJournal, State
 
 TEXT = "秋季特賣 本週末 全面八折"
+
+INSIDE = {
+    "INSERT INTO planned": "inside plan",
+    "DELETE FROM planned": "inside purge",
+    "VACUUM": "before vacuum",
+    "PRAGMA wal_checkpoint": "before checkpoint",
+}
 
 
 @frozen
@@ -33,7 +40,9 @@ class Life:
         recipients: How many.
         batch_size: Recipients in a batch.
         ahead: Seconds that its clock is ahead.
-        reconcile: Whether to reconcile, in place of planning and running.
+        task: ``run`` (plan and run), ``reconcile``, ``purge``, ``replan``, or a person's word on
+            all that is unknown: ``sent`` or ``not sent``.
+        late: Whether what it plans is too late already.
         kill_at: A point at which it kills itself, and for the how manieth time.
         backend: asyncio or trio.
     """
@@ -44,7 +53,8 @@ class Life:
     recipients: int
     batch_size: int
     ahead: float = 0.0
-    reconcile: bool = False
+    task: str = "run"
+    late: bool = False
     kill_at: tuple[str, int] | None = None
     backend: str = "asyncio"
 
@@ -67,8 +77,9 @@ class MortalJournal(SqliteJournal):
     """
     SQLite's journal, with a point before and after each transition at which a life can end.
 
-    Points: ``before``/``after`` and ``plan``, ``claim``, ``on_wire``, ``accepted``, ``unknown``,
-    ``planned``, ``recover``; and ``inside plan`` in the middle of its transaction.
+    Points: ``before``/``after`` and ``plan``, ``claim``, ``recover``, ``purge`` or a state that a
+    batch comes into; and in the middle of what is done at once: ``inside plan``, ``inside purge``,
+    ``before vacuum``, ``before checkpoint``.
     """
 
     def __init__(self, path: str, kill_at: tuple[str, int] | None) -> None:
@@ -81,14 +92,15 @@ class MortalJournal(SqliteJournal):
             if self._left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    async def open(self, account: str) -> None:
-        await super().open(account)
+    async def open(self, account: str, now: datetime) -> None:
+        await super().open(account, now)
         assert self._connection is not None
         self._connection.set_trace_callback(self._trace)
 
     def _trace(self, statement: str) -> None:
-        if statement.startswith("INSERT INTO planned"):
-            self._reach("inside plan")
+        for beginning, point in INSIDE.items():
+            if statement.startswith(beginning):
+                self._reach(point)
 
     async def add(self, form: Form, groups: Sequence[Group], now: datetime) -> int:
         self._reach("before plan")
@@ -114,6 +126,12 @@ class MortalJournal(SqliteJournal):
         self._reach("after recover")
         return count
 
+    async def purge(self, before: datetime, now: datetime) -> int:
+        self._reach("before purge")
+        count = await super().purge(before, now)
+        self._reach("after purge")
+        return count
+
 
 def mobiles(count: int) -> Iterator[str]:
     return (f"+8869{number:08d}" for number in range(count))
@@ -121,9 +139,10 @@ def mobiles(count: int) -> Iterator[str]:
 
 async def plan(campaign: Campaign, life: Life) -> None:
     numbers, size = mobiles(life.recipients), life.batch_size
+    until = datetime.now(UTC) if life.late else None
     if life.kind == "personalized":
         messages = (PersonalizedMessage(n, f"{n} 您好") for n in numbers)
-        await campaign.plan(messages, batch_size=size)
+        await campaign.plan(messages, batch_size=size, send_before=until)
     elif life.kind == "template":
         people = (TemplateRecipient(n, [n], reference=f"order {n}") for n in numbers)
         await campaign.plan(people, template="%field1% 您好", batch_size=size)
@@ -152,12 +171,21 @@ async def live(life: Life) -> None:
     journal = MortalJournal(life.path, life.kill_at)
     async with session, Campaign(journal, session, clock=clock, sleep=clock.sleep) as campaign:
         say("open")
-        if life.reconcile:
-            await campaign.reconcile()
-        else:
-            await plan(campaign, life)
-            say("planned")
-            say(f"did {await run(campaign)}")
+        match life.task:
+            case "run":
+                await plan(campaign, life)
+                say("planned")
+                say(f"did {await run(campaign)}")
+            case "reconcile":
+                await campaign.reconcile()
+            case "purge":
+                await campaign.purge(after=timedelta(0))
+            case "replan":
+                async for batch in campaign.batches(State.REFUSED, State.NOT_SENT):
+                    await campaign.replan(batch)
+            case word:
+                async for batch in campaign.batches(State.UNKNOWN):
+                    await campaign.resolve(batch, sent=word == "sent")
 
 
 def say(word: str) -> None:

@@ -82,7 +82,7 @@ class Proof:
     def _reconcile(self, kills: int) -> None:
         for number in range(_PASSES):
             fate = (self.random.randint(1, 3), "acted") if number < kills else None
-            life = evolve(self.life, reconcile=True)
+            life = evolve(self.life, task="reconcile")
             if self.live(life, fate) and not self._look().status.unknown:
                 return
         raise AssertionError("reconciling does not come to an end")

@@ -1,7 +1,8 @@
 """Campaigns as callers meet them: planned once, sent once, told in full, settled by evidence."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from attrs import evolve
 
 from every8d_async import (
     AuthenticationFailed,
@@ -19,10 +21,13 @@ from every8d_async import (
     OutcomeUnknown,
     PersonalizedMessage,
     RateLimit,
+    RateLimited,
+    SessionMisuse,
     TemplateRecipient,
 )
 from every8d_async.campaign import (
     Campaign,
+    Claim,
     ClaimLost,
     JournalError,
     Limits,
@@ -31,6 +36,7 @@ from every8d_async.campaign import (
     State,
     TooLate,
 )
+from every8d_async.campaign._journal import Form
 from every8d_async.campaign._values import claimed
 from every8d_async.simulator import Account, FirewallPage, HttpStatus, Refuse, Reset
 from tests.campaign_kit import Scripted, World, finish, messages, mobiles, only
@@ -81,6 +87,39 @@ async def test_a_key_planned_twice_is_planned_once(world: World) -> None:
         assert await campaign.plan(twice) == Planned(repeated=5)
         await finish(campaign)
     assert sorted(message.text for message in world.simulator.sent) == ["a", "b", "c"]
+
+
+async def test_what_was_planned_is_planned_once_also_when_its_time_has_passed(world: World) -> None:
+    """After a crash the same again, however late: nobody is refused who was planned."""
+    at = world.clock.now - timedelta(hours=1)
+    world.clock.now -= timedelta(hours=2)
+    people = [PersonalizedMessage(n, "a", send_at=at) for n in mobiles(4)]
+    fields = [TemplateRecipient(n, ["b"], send_at=at) for n in mobiles(4)]
+    async with world.open() as campaign:
+        assert (await campaign.plan(people[:2])).planned == 2
+        assert (await campaign.plan(fields[:2], template="%field1%")).planned == 2
+        assert (await campaign.plan_text("c", mobiles(2), send_at=at)).planned == 2
+    world.clock.now += timedelta(hours=5)
+    async with world.open() as campaign:
+        again = Planned(planned=2, repeated=2)
+        assert await campaign.plan(people) == again
+        assert await campaign.plan(fields, template="%field1%") == again
+        assert await campaign.plan_text("c", mobiles(4), send_at=at) == again
+        await finish(campaign)
+        status = await campaign.status()
+        assert (status.accepted, status.total) == (12, 12)
+    assert dict.fromkeys(mobiles(4), 3) == world.counts
+
+
+async def test_what_had_passed_when_the_campaign_was_made_is_refused(world: World) -> None:
+    """As for any send; it stays so, however often it is planned."""
+    at = world.clock.now - timedelta(seconds=61)
+    late = [PersonalizedMessage("0900000001", "a", send_at=at)]
+    async with world.open() as campaign:
+        assert await campaign.plan(late) == Planned(refused=1)
+        with pytest.raises(InvalidRequest, match="60 s past"):
+            await campaign.plan_text("c", mobiles(2), send_at=at)
+        assert await campaign.plan(late) == Planned(repeated=1)
 
 
 async def test_any_source_is_planned(world: World) -> None:
@@ -141,6 +180,48 @@ async def test_bad_options_are_refused_before_anything_is_planned(
             campaign.run(max_in_flight=0)
 
 
+@pytest.mark.parametrize("source", [42, None, b"09", PersonalizedMessage("0900000001", "a"), "09"])
+async def test_a_source_that_is_none_is_refused_as_a_whole(world: World, source: Any) -> None:
+    """As by a bulk run; a text is iterable, but into characters: one refused row each."""
+    async with world.open() as campaign:
+        with pytest.raises(InvalidRequest, match="recipients: must be an iterable"):
+            await campaign.plan(source)
+        if source != "09":
+            with pytest.raises(InvalidRequest, match="recipients: must be an iterable"):
+                await campaign.plan_text("a", source)
+        assert (await campaign.status()).total == 0
+
+
+async def test_progress_must_be_a_plain_function(world: World) -> None:
+    """Nobody would await another."""
+
+    async def progress(_: object) -> None: ...
+
+    class Hearing:
+        async def __call__(self, _: object) -> None: ...
+
+    async with world.open() as campaign:
+        for given in (progress, Hearing(), 1):
+            heard: Any = given
+            for attempt in (
+                campaign.plan([], progress=heard),
+                campaign.plan_text("a", [], progress=heard),
+            ):
+                with pytest.raises(InvalidRequest, match="plain function"):
+                    await attempt
+            with pytest.raises(InvalidRequest, match="plain function"):
+                campaign.run(progress=heard)
+
+
+async def test_what_is_no_message_is_refused_once(world: World) -> None:
+    """Also where it has no name but the place it lies at, another one each time."""
+    async with world.open() as campaign:
+        for given in ([object()], [object()]):
+            nothing: Any = given
+            await campaign.plan(nothing)
+        assert (await campaign.status()).refused == 1
+
+
 async def test_requests_are_rebuilt_from_what_was_kept(world: World) -> None:
     """All that the caller gave is on the wire; SB and MR carry the intent code."""
     at = datetime.now(UTC) + timedelta(hours=1)
@@ -176,6 +257,20 @@ async def test_a_refused_batch_can_be_planned_again(world: World) -> None:
         assert (await campaign.replan(outcome.batch.id)).state is State.PLANNED
         assert [outcome.state for outcome in await finish(campaign)] == ["accepted"]
     assert dict.fromkeys(mobiles(5), 1) == world.counts
+
+
+async def test_a_proxys_no_is_not_the_messages_own(world: World) -> None:
+    """HTTP 404 and its like say that the gateway looked at no message: all stays planned."""
+    async with world.open(transport=Scripted(world, *[b"404no"] * 5)) as campaign:
+        await campaign.plan(messages(20), batch_size=2)
+        async with campaign.run(max_in_flight=1) as run:
+            told = [(outcome.state, outcome.batch.state) async for outcome in run]
+            assert run.paused
+        assert set(told) <= {("not_sent", State.PLANNED), ("accepted", State.ACCEPTED)}
+        assert run.summary.not_sent == 10
+        assert (await campaign.status()).refused == 0
+        await finish(campaign)
+    assert dict.fromkeys(mobiles(20), 1) == world.counts
 
 
 async def test_an_unknown_batch_is_never_sent_again(world: World) -> None:
@@ -244,6 +339,24 @@ async def test_the_run_pauses_for_causes_that_are_not_the_messages_own(world: Wo
         assert (run.summary.not_sent, run.summary.accepted) == (10, 30)
 
 
+async def test_resuming_early_tells_each_try_as_it_stood(world: World) -> None:
+    """A batch that is claimed again while its first outcome waits has two, each its own."""
+    async with world.open(transport=Scripted(world, *[b"403"] * 3)) as campaign:
+        await campaign.plan(messages(12), batch_size=1)
+        told: list[tuple[str, State]] = []
+        async with campaign.run(max_in_flight=8) as run:
+            async for outcome in run:
+                told.append((outcome.state, outcome.batch.state))
+                if run.paused:
+                    run.resume()
+                await anyio.wait_all_tasks_blocked()
+                await campaign.status()  # behind what the run asked of the journal
+        assert set(told) == {("accepted", State.ACCEPTED), ("not_sent", State.PLANNED)}
+        assert run.summary.accepted + (await campaign.status()).planned == 12
+        await finish(campaign)
+    assert dict.fromkeys(mobiles(12), 1) == world.counts
+
+
 async def test_a_refused_login_leaves_all_planned(world: World) -> None:
     async with world.open() as campaign:
         await campaign.plan(messages(30), batch_size=10)
@@ -306,6 +419,30 @@ async def test_send_before_stops_late_sends(world: World) -> None:
         assert (await campaign.run_batch(2)).state is State.ACCEPTED
 
 
+async def test_what_is_too_late_does_not_pause_the_run(world: World) -> None:
+    """It is a batch's own end: it says nothing of the gateway, for better or worse."""
+    async with world.open() as campaign:
+        await campaign.plan(messages(20), batch_size=1, send_before=world.clock.now)
+        async with campaign.run(max_in_flight=1) as run:
+            assert len([outcome async for outcome in run]) == 20
+            assert not run.paused
+        assert (await campaign.status()).not_sent == 20
+
+
+async def test_what_is_too_late_hides_no_failures(world: World) -> None:
+    """Five in a row pause the run, whatever its own came between."""
+    script = [b"429"] * 9
+    async with world.open(transport=Scripted(world, *script)) as campaign:
+        for number in mobiles(9):
+            await campaign.plan_text("a", number)
+            await campaign.plan_text("b", number, send_before=world.clock.now)
+        async with campaign.run(max_in_flight=1) as run:
+            told = [outcome async for outcome in run]
+            assert run.pause_reason.startswith("5 batches in a row failed")
+        kinds = [type(outcome.error) for outcome in told]
+        assert (kinds[:2], kinds.count(RateLimited)) == ([RateLimited, TooLate], 5)
+
+
 async def test_waiting_for_the_rate_limit_happens_while_claimed(world: World) -> None:
     """On the wire is written when it is about to leave, not while it waits its turn."""
     async with world.open(rate_limit=RateLimit(1, per=30, burst=1)) as campaign:
@@ -332,6 +469,105 @@ async def test_run_batch_may_be_called_by_anybody_at_any_time(world: World) -> N
         with pytest.raises(InvalidRequest, match="no number 9"):
             await campaign.run_batch(9)
     assert dict.fromkeys(mobiles(5), 1) == world.counts
+
+
+class Waiting(Scripted):
+    """Answers a send when it is let go; tells when it has arrived."""
+
+    def __init__(self, world: World, *script: str | bytes | None) -> None:
+        super().__init__(world, *script)
+        self.arrived, self.go = anyio.Event(), anyio.Event()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await super().handle_async_request(request)
+        if b"Send" in request.url.raw_path and b"IsSend=false" not in await request.aread():
+            self.arrived.set()
+            await self.go.wait()
+        return response
+
+
+async def test_whoever_looks_while_two_run_a_batch_leaves_it_to_them(world: World) -> None:
+    """The call that came second gives up its own hold only: the batch is not left behind."""
+    transport = Waiting(world)
+    async with world.open(transport=transport) as campaign:
+        await campaign.plan(messages(5))
+        stood = await only(campaign, State.PLANNED)
+        async with anyio.create_task_group() as group:
+            group.start_soon(campaign.run_batch, 1)
+            await transport.arrived.wait()
+            await campaign._worker._send(stood)  # as if it had looked at the same moment
+            assert (await campaign.status()).on_wire == 5
+            transport.go.set()
+        assert (await only(campaign, State.ACCEPTED)).sent == 5
+
+
+async def test_whoever_looks_while_two_reconcile_leaves_the_repeat_to_them(world: World) -> None:
+    """The repeat that lost is over, and the one that is on the wire is not left behind."""
+    transport = Waiting(world, b"502")
+    transport.go.set()
+    async with world.open(transport=transport) as campaign:
+        await campaign.plan_text(TEXT, mobiles(5), filtered=True)
+        await finish(campaign)
+        before = await only(campaign, State.UNKNOWN)
+        transport.arrived, transport.go = anyio.Event(), anyio.Event()
+        async with anyio.create_task_group() as group:
+            group.start_soon(campaign._worker.attempt, before)
+            await transport.arrived.wait()
+            with pytest.raises(ClaimLost):
+                await campaign._worker.attempt(before)
+            assert (await campaign.status()).on_wire == 5
+            transport.go.set()
+        assert (await only(campaign, State.ACCEPTED)).sent == 5
+
+
+async def test_a_claim_is_held_before_anybody_can_look(world: World) -> None:
+    """Else it would be taken for left behind, between its commit and its owner's next step."""
+    async with world.open() as campaign, anyio.create_task_group() as group:
+        await campaign.plan(messages(3), batch_size=1)
+        journal = campaign._journal
+        claim = journal.claim
+
+        async def watched(*given: Any) -> Claim:
+            claimed = await claim(*given)
+            group.start_soon(campaign.status)
+            await anyio.wait_all_tasks_blocked()
+            await journal.get(1)  # behind what that one asks of the journal
+            return claimed
+
+        journal.claim = watched  # type: ignore[method-assign, assignment]
+        assert [outcome.state for outcome in await finish(campaign)] == ["accepted"] * 3
+        assert not campaign._worker.active
+
+
+async def test_a_batch_may_be_given_as_it_was_told(world: World) -> None:
+    """Itself or its number, wherever one is asked for."""
+    async with world.open(transport=Scripted(world, None, b"502", b"200-28,no")) as campaign:
+        await campaign.plan_text(TEXT, mobiles(3), batch_size=1)
+        one, two, three = [batch async for batch in campaign.batches()]
+        for batch in (one, two, three):
+            await campaign.run_batch(batch)
+        assert len(await campaign.people(one)) == 1
+        assert (await campaign.resolve(two, sent=False)).state is State.NOT_SENT
+        assert len(await campaign.evidence(two)) == 2
+        assert (await campaign.replan(three)).state is State.PLANNED
+        await campaign.reports()
+        assert len(await campaign.reports_of(one)) == 1
+
+
+@pytest.mark.parametrize("batch", [10**30, 0, -1, "1", True, None])
+async def test_what_can_be_no_batch_is_told(world: World, batch: Any) -> None:
+    async with world.open() as campaign:
+        await campaign.plan(messages(1))
+        for attempt in (
+            campaign.run_batch(batch),
+            campaign.people(batch),
+            campaign.evidence(batch),
+            campaign.resolve(batch, sent=True),
+            campaign.replan(batch),
+            campaign.reports_of(batch),
+        ):
+            with pytest.raises(InvalidRequest, match="batch: "):
+                await attempt
 
 
 async def test_run_batch_tells_of_a_failure_as_a_state(world: World) -> None:
@@ -430,12 +666,70 @@ async def test_what_a_worker_leaves_that_dies_meanwhile_is_run_at_the_end(world:
     """A run looks once more when nothing is planned any more."""
     async with world.open() as campaign:
         dying = SqliteJournal(world.path)
-        await dying.open(campaign._account)
+        await dying.open(campaign._account, world.clock())
         await campaign.plan(messages(6), batch_size=2)
         await dying.claim(0, Limits(), world.clock())
         async with campaign.run(1, progress=lambda _: dying._owner.end()) as run:
             assert [outcome.batch.id async for outcome in run] == [2, 3, 1]
         await dying.aclose()
+
+
+@asynccontextmanager
+async def dying_on_wire(world: World, campaign: Campaign) -> AsyncGenerator[str]:
+    """Plan four, let an owner send them, and lose that owner with the answer; give a SUBJECT."""
+    dying = SqliteJournal(world.path)
+    await dying.open(campaign._account, world.clock())
+    await campaign.plan_text(TEXT, mobiles(4))
+    batch = (await dying.claim(0, Limits(), world.clock())).batch
+    assert batch is not None
+    now = world.clock()
+    await dying.move(batch, evolve(batch, state=State.ON_WIRE, wired_at=now), "", now)
+    subject = campaign._worker.intent(batch)
+    async with world.session() as session:
+        await session.sms.send(TEXT, list(mobiles(4)), subject=subject)
+    dying._owner.end()
+    yield subject
+    await dying.aclose()
+
+
+async def test_a_gone_owners_doubt_is_seen_by_whoever_asks_first(world: World) -> None:
+    """Without a run or a status: it is listed."""
+    async with world.open() as campaign, dying_on_wire(world, campaign):
+        assert (await only(campaign, State.UNKNOWN)).recipients == 4
+
+
+async def test_a_gone_owners_doubt_is_there_when_the_campaign_is_opened(world: World) -> None:
+    async with world.open() as campaign, dying_on_wire(world, campaign), world.open() as other:
+        batch = await other._journal.get(1)
+        assert batch is not None
+        assert batch.state is State.UNKNOWN
+
+
+async def test_a_gone_owners_doubt_can_be_resolved_at_once(world: World) -> None:
+    async with world.open() as campaign, dying_on_wire(world, campaign):
+        assert (await campaign.resolve(1, sent=True)).state is State.ACCEPTED
+
+
+async def test_a_gone_owners_doubt_is_confirmed_by_a_push_report(world: World) -> None:
+    """A process that only receives reports loses no evidence."""
+    async with world.open() as campaign, dying_on_wire(world, campaign) as subject:
+        found = await campaign.confirm(world.simulator.batches[0].batch_id, subject)
+        assert found is not None
+        assert found.state is State.ACCEPTED
+
+
+async def test_a_campaign_that_cannot_be_taken_up_is_closed(world: World) -> None:
+    """What fails while it is opened leaves no owner behind."""
+    async with world.session() as session:
+        campaign = Campaign.open(world.path, session)
+
+        async def broken(*_: object) -> int:
+            raise RuntimeError("broken")
+
+        campaign._journal.recover = broken  # type: ignore[method-assign, assignment]
+        with pytest.raises(RuntimeError, match="broken"):
+            await campaign.__aenter__()
+    assert [world.path] == list(world.path.parent.iterdir())
 
 
 async def test_a_claim_that_was_lost_sends_nothing(world: World) -> None:
@@ -446,7 +740,7 @@ async def test_a_claim_that_was_lost_sends_nothing(world: World) -> None:
         stale = claimed(stood, "somebody else", world.clock())
         with pytest.raises(ClaimLost):
             await campaign._worker.attempt(stale)
-        assert await campaign._worker._claim(stale) is None
+        await campaign._worker._send(stale)
         assert (await only(campaign, State.PLANNED)) == stood
     assert not world.simulator.sent
 
@@ -554,6 +848,23 @@ async def test_a_repeat_waits_for_quiet_since_the_latest_try(world: World) -> No
         assert world.clock.slept == timedelta(seconds=180)
 
 
+@pytest.mark.parametrize("proof", [b"429", b"200-28,no"])
+async def test_the_23_hours_begin_with_the_first_try_that_may_have_left(
+    world: World, proof: bytes
+) -> None:
+    """Not with one that certainly was not taken."""
+    async with world.open(transport=Scripted(world, proof, "lost")) as campaign:
+        await campaign.plan_text(TEXT, mobiles(4), filtered=True)
+        (outcome,) = await finish(campaign)
+        assert outcome.batch.wired_at is None
+        if outcome.batch.state is State.REFUSED:
+            await campaign.replan(1)
+        world.clock.now += timedelta(hours=30)
+        await finish(campaign)
+        assert (await campaign.reconcile()).accepted == 1
+    assert dict.fromkeys(mobiles(4), 1) == world.counts
+
+
 @pytest.mark.parametrize("hours", [23, 72, -1])
 async def test_after_23_hours_nothing_is_repeated(world: World, hours: int) -> None:
     """The filter may have forgotten; and where the clock was set back, nobody can tell."""
@@ -635,6 +946,16 @@ async def test_a_plain_text_is_looked_for_and_never_repeated(world: World, *, ac
             assert "a repeat could send twice" in found.left[0].why
     assert world.clock.slept == timedelta(minutes=10)
     assert len(world.simulator.sent) == (4 if acts else 0)
+
+
+async def test_a_clock_that_was_set_back_costs_no_more_than_the_wait(world: World) -> None:
+    """The doubt seems to come from the future: the time of quiet begins now."""
+    async with world.open(transport=Scripted(world, b"502")) as campaign:
+        await campaign.plan_text(TEXT, mobiles(4))
+        await finish(campaign)
+        world.clock.now -= timedelta(days=2)
+        assert len((await campaign.reconcile()).left) == 1
+    assert world.clock.slept == timedelta(minutes=10)
 
 
 async def test_a_batch_of_others_is_no_evidence(world: World) -> None:
@@ -740,6 +1061,28 @@ async def test_a_dry_run_that_names_another_batch_is_no_evidence(world: World) -
         assert len((await campaign.reconcile()).left) == 1
 
 
+@pytest.mark.parametrize("hours", [None, 3])
+async def test_what_went_out_before_our_batch_is_another(world: World, hours: int | None) -> None:
+    """Yesterday's reminder, to the same people, proves nothing of today's: it stays unknown."""
+    async with world.session() as session:
+        ahead = None if hours is None else world.clock.now + timedelta(hours=1)
+        await session.sms.send(TEXT, list(mobiles(4)), send_at=ahead)
+    at = None if hours is None else world.clock.now + timedelta(hours=hours)
+    world.clock.now += timedelta(hours=hours is None)
+    async with world.open(transport=Scripted(world, b"502")) as campaign:
+        await campaign.plan_text(TEXT, mobiles(4), send_at=at)
+        await finish(campaign)
+        assert len((await campaign.reconcile()).left) == 1
+
+
+async def test_a_scheduled_batch_is_found_by_its_time(world: World) -> None:
+    at = world.clock.now + timedelta(hours=3)
+    async with world.open(transport=Scripted(world, "lost")) as campaign:
+        await campaign.plan_text(TEXT, mobiles(4), send_at=at)
+        await finish(campaign)
+        assert (await campaign.reconcile()).accepted == 1
+
+
 async def test_a_persons_word_settles_a_doubt(world: World) -> None:
     """It is kept as evidence; only the unknown can be resolved."""
     transport = Scripted(world, b"502", b"502")
@@ -760,7 +1103,66 @@ async def test_a_persons_word_settles_a_doubt(world: World) -> None:
     assert world.counts == {"+886900000002": 1, "+886900000003": 1}
 
 
+@pytest.mark.parametrize("planned", [False, True])
+async def test_a_confirmed_report_overrules_a_persons_not_sent(
+    world: World, *, planned: bool
+) -> None:
+    """Planned again already, too: else it would go out a second time."""
+    async with world.open(transport=Scripted(world, "lost")) as campaign:
+        await campaign.plan(messages(4))
+        await finish(campaign)
+        await campaign.resolve(1, sent=False)
+        if planned:
+            await campaign.replan(1)
+        (batch,) = world.simulator.batches
+        found = await campaign.confirm(batch.batch_id, batch.reports[0].reference)
+        assert found is not None
+        assert (found.state, found.batch_ids) == (State.ACCEPTED, (batch.batch_id,))
+        assert not await finish(campaign)
+    assert dict.fromkeys(mobiles(4), 1) == world.counts
+
+
+@pytest.mark.parametrize("proof", [b"200-28,no", b"429"])
+async def test_a_report_of_what_certainly_did_not_leave_is_not_asked_about(
+    world: World, proof: bytes
+) -> None:
+    """The same people may have had another text: no report proves more than our own knowledge."""
+    async with world.open(transport=Scripted(world, proof)) as campaign:
+        await campaign.plan_text(TEXT, mobiles(4))
+        (outcome,) = await finish(campaign)
+        async with world.session() as session:
+            stranger = (await session.sms.send("other", list(mobiles(4)))).batch_id
+        found = await campaign.confirm(stranger, campaign._worker.intent(outcome.batch))
+        assert found == outcome.batch
+
+
 # --- reports, and the end ---
+
+
+# What is said, and what is wrong about it.
+WORDS: list[tuple[Callable[[Any], Awaitable[object]], str]] = [
+    (lambda campaign: campaign.reconcile(60), "settle"),
+    (lambda campaign: campaign.purge(after=5), "after"),
+    (lambda campaign: campaign.purge(after=timedelta(days=-1)), "after"),
+    (lambda campaign: campaign.confirm("abc", None), "named"),
+    (lambda campaign: campaign.resolve(1, sent="no"), "sent"),
+    (lambda campaign: campaign.resolve(1, sent=False, batch_id="abc"), "batch_id"),
+    (lambda campaign: campaign.resolve(1, sent=True, batch_id=7), "batch_id"),
+]
+
+
+@pytest.mark.parametrize(("say", "name"), WORDS)
+async def test_a_word_that_is_none_changes_nothing(
+    world: World, say: Callable[[Any], Awaitable[object]], name: str
+) -> None:
+    """It is told as what is wrong with it, and decides nothing."""
+    async with world.open(transport=Scripted(world, b"502", b"200-28,no")) as campaign:
+        await campaign.plan_text(TEXT, mobiles(2), batch_size=1)
+        await finish(campaign, max_in_flight=1)
+        with pytest.raises(InvalidRequest, match=f"{name}: "):
+            await say(campaign)
+        assert await states_of(campaign) == [State.UNKNOWN, State.REFUSED]
+        assert len(await campaign.people(2)) == 1
 
 
 async def test_reports_of_all_batches_are_fetched_and_kept(world: World) -> None:
@@ -780,6 +1182,42 @@ async def test_reports_of_all_batches_are_fetched_and_kept(world: World) -> None
         assert [f"order {n}" for n in mobiles(3)] == [report.reference for report in own]
         assert all(report.is_delivered and report.cost == 1 for report in own)
         assert list(mobiles(3)) == [r.mobile for r in await campaign.reports_of(2)]
+
+
+async def test_a_query_that_fails_holds_up_no_other_batchs_reports(world: World) -> None:
+    """The rest is fetched and kept; then the first failure is raised."""
+    async with world.open() as campaign:
+        await campaign.plan_text(TEXT, mobiles(3), batch_size=1)
+        await finish(campaign)
+        first = (await campaign.run_batch(1)).batch_ids[0].encode()
+
+    class OneFails(Scripted):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if b"GetDelivery" in request.url.raw_path and first in await request.aread():
+                return httpx.Response(200, content=b"-1,no")
+            return await super().handle_async_request(request)
+
+    async with world.open(transport=OneFails(world)) as campaign:
+        with pytest.raises(GatewayRefused, match="-1"):
+            await campaign.reports()
+        assert [len(await campaign.reports_of(n)) for n in (1, 2, 3)] == [0, 1, 1]
+
+
+async def test_a_query_that_fails_for_all_is_not_made_for_each(world: World) -> None:
+    """A refused login is raised at once."""
+    async with world.open() as campaign:
+        await campaign.plan_text(TEXT, mobiles(3), batch_size=1)
+        await finish(campaign)
+        calls: list[object] = []
+
+        async def refused(*given: object, **_: object) -> None:
+            calls.append(given)
+            raise AuthenticationFailed(-100, "no", operation="sms.delivery_reports")
+
+        campaign._worker.call = refused
+        with pytest.raises(AuthenticationFailed):
+            await campaign.reports()
+    assert len(calls) == 1
 
 
 async def test_reports_of_others_in_a_named_batch_are_left_out(world: World) -> None:
@@ -832,6 +1270,35 @@ async def test_purging_removes_personal_data_from_the_files(world: World) -> Non
         assert [e.text for e in await campaign.evidence(2)][-1].endswith("none")
 
 
+async def test_what_was_purged_is_asked_for_no_more(world: World) -> None:
+    """Reopened, too: it has no reports to fetch, and nothing to send again."""
+    async with world.open(transport=Scripted(world, b"200-28,no")) as campaign:
+        await campaign.plan_text(TEXT, mobiles(4), batch_size=2)
+        await finish(campaign, max_in_flight=1)
+        assert await campaign.purge(after=timedelta(0)) == 2
+    async with world.open() as campaign:
+        assert (await campaign.reports()).batches == 0
+        with pytest.raises(InvalidRequest, match="1 was purged"):
+            await campaign.replan(1)
+        assert not await finish(campaign)
+
+
+async def test_a_batch_whose_payload_cannot_be_read_is_let_go_of(world: World) -> None:
+    """The bug comes out, and the batch is planned, not this worker's for ever."""
+    async with world.open() as campaign:
+        await campaign.plan(messages(4))
+        journal = campaign._journal
+
+        async def broken(_form: int) -> Form:
+            raise RuntimeError("broken")
+
+        journal.form = broken  # type: ignore[method-assign, assignment]
+        for attempt in (campaign.run_batch(1), finish(campaign)):
+            with pytest.raises(RuntimeError, match="broken"):
+                await attempt
+            assert (await campaign.status()).planned == 4
+
+
 async def test_nothing_secret_shows(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """No text, number or name in logs, reprs or evidence."""
     caplog.set_level("DEBUG")
@@ -854,7 +1321,8 @@ async def test_nothing_secret_shows(world: World, caplog: pytest.LogCaptureFixtu
 async def test_a_campaign_needs_to_be_open(world: World) -> None:
     async with world.session() as session:
         campaign = Campaign.open(world.path, session)
-        with pytest.raises(Exception, match="not open"):
-            await campaign.status()
+        for attempt in (campaign.status(), campaign.plan([]), campaign.plan_text("a", [])):
+            with pytest.raises(SessionMisuse, match="not open"):
+                await attempt
         async with campaign:
             assert (await campaign.status()).total == 0

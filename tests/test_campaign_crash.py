@@ -3,9 +3,12 @@
 import json
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from random import Random
 
@@ -13,7 +16,7 @@ import anyio
 import pytest
 from attrs import asdict, evolve
 
-from every8d_async.simulator import HttpStatus, Reset
+from every8d_async.simulator import Delay, HttpStatus, Refuse, Reset
 from tests.campaign_gateway import ProofGateway
 from tests.campaign_life import Life, live
 from tests.campaign_proof import ROOT, Proof, check, look
@@ -21,6 +24,7 @@ from tests.campaign_proof import ROOT, Proof, check, look
 RECIPIENTS, BATCH = 40, 5
 OTHERWISE = {
     "unknown": Reset(acts=True),
+    "refused": Refuse(-28),
     "planned": HttpStatus(429, headers={"retry-after": "0"}),
 }
 
@@ -40,9 +44,10 @@ def finish(proof: Proof) -> None:
     proof.gateway.wait_until_quiet()
     proof.gateway.simulator.faults.clear()
     life = evolve(proof.life, ahead=proof.ahead + 100, kill_at=None)
+    anyio.run(live, evolve(life, task="replan"))
     anyio.run(live, life)
     if life.kind == "filtered":
-        anyio.run(live, evolve(life, reconcile=True))
+        anyio.run(live, evolve(life, task="reconcile"))
     check(anyio.run(look, proof))
 
 
@@ -64,8 +69,10 @@ def finish(proof: Proof) -> None:
         ("personalized", "after unknown", 1),
         ("personalized", "before planned", 1),
         ("filtered", "after planned", 1),
-        ("personalized", "before recover", 1),
-        ("filtered", "after recover", 2),
+        ("personalized", "before refused", 1),
+        ("filtered", "after refused", 1),
+        ("personalized", "before recover", 2),
+        ("filtered", "after recover", 3),
     ],
 )
 def test_a_kill_at_any_transition_sends_to_nobody_twice(
@@ -89,16 +96,87 @@ def test_a_kill_while_the_gateway_has_it_leaves_it_unknown(proof: Proof, phase: 
     finish(proof)
 
 
-@pytest.mark.parametrize("point", ["before on_wire", "after on_wire", "before accepted"])
+@pytest.mark.parametrize(
+    "point",
+    ["before on_wire", "after on_wire", "before accepted", "before unknown", "after unknown"],
+)
 def test_a_kill_while_it_reconciles_sends_to_nobody_twice(proof: Proof, point: str) -> None:
     """A repeat that was cut is in doubt as its first try was: it never becomes planned."""
-    proof.gateway.simulator.faults.add("SendSMS4FilterMessage", HttpStatus(502), times=4)
+    faults = proof.gateway.simulator.faults
+    faults.add("SendSMS4FilterMessage", HttpStatus(502), times=4)
     assert proof.live(proof.life)
-    assert not proof.live(evolve(proof.life, reconcile=True, kill_at=(point, 2)))
+    if point.endswith("unknown"):
+        for _ in range(2):  # the dry run is answered, the repeat is acted on and lost
+            faults.add("SendSMS4FilterMessage", Delay(timedelta(0)))
+            faults.add("SendSMS4FilterMessage", Reset(acts=True))
+    assert not proof.live(evolve(proof.life, task="reconcile", kill_at=(point, 2)))
     found = anyio.run(look, proof)
     assert not found.status.planned
     assert found.status.unknown
     finish(proof)
+
+
+@pytest.mark.parametrize("point", ["before not_sent", "after not_sent"])
+def test_a_kill_while_it_gives_up_what_is_too_late_sends_nothing(proof: Proof, point: str) -> None:
+    proof.life = evolve(proof.life, kind="personalized", late=True)
+    assert not proof.live(evolve(proof.life, kill_at=(point, 3)))
+    assert proof.live(proof.life)
+    found = anyio.run(look, proof)
+    assert (found.status.not_sent, found.sent, found.astray) == (RECIPIENTS, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("task", "point"),
+    [
+        ("sent", "before accepted"),
+        ("sent", "after accepted"),
+        ("not sent", "before not_sent"),
+        ("not sent", "after not_sent"),
+        ("replan", "before planned"),
+        ("replan", "after planned"),
+    ],
+)
+def test_a_kill_while_a_person_decides_leaves_each_batch_decided_or_not(
+    proof: Proof, task: str, point: str
+) -> None:
+    """Said again, and planned again, all is as the person said: nobody twice, nobody lost."""
+    proof.life = evolve(proof.life, kind="personalized")
+    acts = task == "sent"
+    fault = Reset(acts=True) if acts else HttpStatus(502)
+    proof.gateway.simulator.faults.add("SendParam", fault, times=RECIPIENTS // BATCH)
+    assert proof.live(proof.life)
+    assert anyio.run(look, proof).status.unknown == RECIPIENTS
+    for step in ("sent",) if acts else ("not sent", "replan"):
+        life = evolve(proof.life, task=step)
+        if step == task:
+            assert not proof.live(evolve(life, kill_at=(point, 3)))
+        assert proof.live(life)
+    finish(proof)
+    status = anyio.run(look, proof).status
+    assert (status.accepted, status.unknown) == (RECIPIENTS, 0)
+
+
+@pytest.mark.parametrize(
+    "point",
+    ["before purge", "inside purge", "before vacuum", "before checkpoint", "after purge"],
+)
+def test_a_kill_while_it_purges_loses_no_count_and_keeps_no_number(
+    proof: Proof, tmp_path: Path, point: str
+) -> None:
+    """All of the personal data is there, or none; what is left over goes with the next purge."""
+    proof.life = evolve(proof.life, kind="personalized")
+    assert proof.live(proof.life)
+    assert not proof.live(evolve(proof.life, task="purge", kill_at=(point, 1)))
+    with closing(sqlite3.connect(proof.life.path)) as db:
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        (left,) = db.execute("SELECT count(*) FROM payload").fetchone()
+        assert left in (0, RECIPIENTS // BATCH)
+        assert bool(left) == (point in ("before purge", "inside purge"))
+    assert proof.live(evolve(proof.life, task="purge"))
+    status = anyio.run(look, proof).status
+    assert (status.accepted, status.total) == (RECIPIENTS, RECIPIENTS)
+    found = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    assert b"+8869" not in found
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

@@ -28,7 +28,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="files have no such m
 
 
 def group(*numbers: int) -> Group:
-    return Group([Entry(b"%012d" % n, f'["+8869{n:08d}"]', 1) for n in numbers])
+    return Group([Entry(b"%012d" % n, (f"+8869{n:08d}",), 1) for n in numbers])
 
 
 class Opened:
@@ -39,7 +39,7 @@ class Opened:
         self._account = account
 
     async def __aenter__(self) -> SqliteJournal:
-        await self.journal.open(self._account)
+        await self.journal.open(self._account, NOW)
         return self.journal
 
     async def __aexit__(self, *_: object) -> None:
@@ -163,6 +163,37 @@ async def test_a_gone_owner_leaves_no_litter(path: Path) -> None:
     dead.end()
 
 
+@pytest.mark.anyio
+async def test_a_file_is_one_by_whatever_name_it_is_opened(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link, or another folder to start from, makes no live owner seem gone."""
+    link = path.parent / "current.sqlite3"
+    link.symlink_to(path)
+    async with Opened(path) as live:
+        await live.add(FORM, [group(1)], NOW)
+        await live.claim(0, Limits(), NOW)
+        async with Opened(link) as looking:
+            assert await looking.recover((), NOW) == 0
+        monkeypatch.chdir(path.parent)
+        relative = Opened(Path(path.name))
+        monkeypatch.chdir("/")
+        async with relative as looking:
+            assert await looking.recover((), NOW) == 0
+
+
+@pytest.mark.anyio
+async def test_a_file_of_any_name_is_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of the name under which SQLite would keep nothing."""
+    monkeypatch.chdir(tmp_path)
+    async with Opened(Path(":memory:")) as journal:
+        await journal.add(FORM, [group(1)], NOW)
+    async with Opened(Path(":memory:")) as journal:
+        assert (await journal.status()).planned == 1
+
+
 def test_a_killed_process_is_gone_at_once(path: Path) -> None:
     """The system lets go of its lock: no timer, no heartbeat."""
     program = (
@@ -186,7 +217,7 @@ async def test_a_newer_file_is_a_clear_error(path: Path) -> None:
         connection(journal).execute("PRAGMA user_version = 99")
     before = path.read_bytes()
     with pytest.raises(JournalError, match=r"version 99.*knows versions up to 1"):
-        await SqliteJournal(path).open("a")
+        await SqliteJournal(path).open("a", NOW)
     assert before == path.read_bytes()
 
 
@@ -194,19 +225,19 @@ async def test_a_newer_file_is_a_clear_error(path: Path) -> None:
 async def test_what_is_no_journal_is_left_alone(path: Path) -> None:
     path.write_bytes(b"a letter, and no database at all" * 100)
     with pytest.raises(JournalError, match="no database"):
-        await SqliteJournal(path).open("a")
+        await SqliteJournal(path).open("a", NOW)
     path.unlink()
     with sqlite3.connect(path) as db:
         db.execute("CREATE TABLE theirs (x)")
     db.close()
     before = path.read_bytes()
     with pytest.raises(JournalError, match="something else"):
-        await SqliteJournal(path).open("a")
+        await SqliteJournal(path).open("a", NOW)
     assert before == path.read_bytes()
     path.unlink()
     path.mkdir()
     with pytest.raises(sqlite3.OperationalError):
-        await SqliteJournal(path).open("a")
+        await SqliteJournal(path).open("a", NOW)
 
 
 @pytest.mark.anyio
@@ -300,7 +331,7 @@ async def test_a_journal_belongs_to_an_account(path: Path) -> None:
     async with Opened(path):
         pass
     with pytest.raises(JournalError, match="another account"):
-        await SqliteJournal(path).open("b")
+        await SqliteJournal(path).open("b", NOW)
     async with Opened(path):
         pass
 
@@ -309,8 +340,8 @@ async def test_a_journal_belongs_to_an_account(path: Path) -> None:
 async def test_a_transaction_is_whole_or_not_there(path: Path) -> None:
     """Where a statement or the commit fails, all is taken back, and the journal goes on."""
     async with Opened(path) as journal:
-        twice = Group([Entry(b"1" * 12, "[]", 1)])
-        broken = Group([Entry(b"2" * 12, "\ud800", 1)])
+        twice = Group([Entry(b"1" * 12, (), 1)])
+        broken = Group([Entry(b"2" * 12, ("\ud800",), 1)])
         with pytest.raises(UnicodeEncodeError):
             await journal.add(FORM, [twice, broken], NOW)
         assert (await journal.status()).total == 0
@@ -355,10 +386,12 @@ async def test_a_forked_child_is_refused(path: Path) -> None:
 
 def test_many_processes_may_open_a_new_file_at_once(path: Path) -> None:
     program = (
-        "import sys, anyio; from every8d_async.campaign import SqliteJournal\n"
+        "import sys, anyio; from datetime import UTC, datetime\n"
+        "from every8d_async.campaign import SqliteJournal\n"
         "async def main():\n"
         f"    journal = SqliteJournal({str(path)!r})\n"
-        "    await journal.open('a'); print(journal.name); await journal.aclose()\n"
+        "    await journal.open('a', datetime.now(UTC))\n"
+        "    print(journal.name); await journal.aclose()\n"
         "anyio.run(main)"
     )
     command = [sys.executable, "-c", program]
@@ -425,6 +458,88 @@ async def test_a_journal_that_breaks_while_it_runs_is_raised(tmp_path: Path) -> 
         assert status.unknown + status.planned == 4
         await finish(campaign)
     assert set(world.counts.values()) == {1}
+
+
+@pytest.mark.anyio
+async def test_a_journal_that_breaks_gives_way_to_what_the_block_raised(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged: of two errors the block's own is the one that its caller can act upon."""
+    world = World(tmp_path)
+
+    async def leave_campaign(error: Exception | None) -> None:
+        async with world.open() as campaign:
+            connection(campaign._journal).close()  # type: ignore[arg-type]
+            if error is not None:
+                raise error
+
+    async def leave_run(error: Exception | None) -> None:
+        async with world.open() as campaign:
+            async with campaign.run():
+                db = connection(campaign._journal)  # type: ignore[arg-type]
+                db.execute("ALTER TABLE batch RENAME TO gone")
+                if error is not None:
+                    raise error
+            raise AssertionError("the journal's error was hidden")
+
+    for leave in (leave_campaign, leave_run):
+        caplog.clear()
+        world.path = tmp_path / f"{leave.__name__}.sqlite3"
+        with pytest.raises(ValueError, match="the block's own"):
+            await leave(ValueError("the block's own"))
+        assert "Error gives way" in caplog.text
+        world.path = tmp_path / f"{leave.__name__}-alone.sqlite3"
+        with pytest.raises(sqlite3.Error):
+            await leave(None)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("place", ["header", "tables"])
+async def test_a_damaged_file_is_a_clear_error(tmp_path: Path, place: str) -> None:
+    """As documented: whoever opens campaigns need not know of SQLite's errors."""
+    world = World(tmp_path)
+    async with world.open() as campaign:
+        await campaign.plan(messages(2000), batch_size=1)
+    whole = world.path.read_bytes()
+    start = 100 if place == "header" else 4096
+    world.path.write_bytes(whole[:start] + b"\xff" * (len(whole) - start))
+    with pytest.raises(JournalError, match="damaged"):
+        async with world.open():
+            pass
+    assert [world.path.name] == [file.name for file in tmp_path.iterdir()]
+
+
+@pytest.mark.anyio
+async def test_another_site_is_another_account(tmp_path: Path) -> None:
+    """The same name there is somebody else, with another filter and other reports."""
+    world = World(tmp_path)
+    async with world.open():
+        pass
+    with pytest.raises(JournalError, match="another account"):
+        async with world.open(site="http://127.0.0.1"):
+            pass
+
+
+@pytest.mark.anyio
+async def test_a_campaign_is_entered_once_at_a_time(tmp_path: Path) -> None:
+    """Again only after its end; the first one goes on."""
+    world = World(tmp_path)
+    async with world.open() as campaign:
+        with pytest.raises(SessionMisuse, match="open already"):
+            await campaign.__aenter__()
+        assert (await campaign.status()).total == 0
+
+
+@pytest.mark.anyio
+async def test_an_opening_clears_away_what_gone_owners_left(path: Path) -> None:
+    """Also those that had nothing under way; the living keep theirs."""
+    dead = Owner(path)
+    dead.begin()
+    assert dead._descriptor is not None
+    os.close(dead._descriptor)  # as its death does
+    async with Opened(path) as live, Opened(path) as other:
+        found = {file.name for file in path.parent.glob("*-owner-*")}
+        assert found == {f"{path.name}-owner-{each.owner}" for each in (live, other)}
 
 
 @pytest.mark.anyio

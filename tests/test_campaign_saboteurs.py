@@ -104,6 +104,26 @@ SABOTEURS: Mapping[str, Saboteur] = {
         (("                return False\n", "                pass\n"),),
         "test_campaign_journal.py::test_what_a_gone_owner_had_is_taken_back",
     ),
+    "who comes second lets go for both": Saboteur(
+        "_worker.py",
+        (("        if self.active[number] < 1:\n", "        if self.active:\n"),),
+        "test_campaign.py::test_whoever_looks_while_two_run_a_batch_leaves_it_to_them",
+    ),
+    "what went out before is believed": Saboteur(
+        "_confirm.py",
+        (("row.sent_at < begun - _SLACK", "begun is None"),),
+        "test_campaign.py::test_what_went_out_before_our_batch_is_another",
+    ),
+    "another batch's id is believed": Saboteur(
+        "_confirm.py",
+        (("            return True\n", "            return False\n"),),
+        "test_campaign.py::test_a_gateways_batch_is_one_batch_of_ours",
+    ),
+    "times are looked at as they pass": Saboteur(
+        "_sqlite.py",
+        (('datetime.fromisoformat(_meta(connection, "began", now.isoformat()))', "now"),),
+        "test_campaign.py::test_what_was_planned_is_planned_once_also_when_its_time_has_passed",
+    ),
     "a claim is not written": Saboteur(
         "_sqlite.py",
         (("        rows.move(db, batch, taken)\n", ""),),

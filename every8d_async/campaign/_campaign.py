@@ -7,13 +7,14 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from hashlib import blake2b
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import anyio
 from attrs import evolve
 
 from every8d_async import _plans as plans
 from every8d_async._bulk import BulkSummary
+from every8d_async._bulk import _check_source as check_source
 from every8d_async._checks import Problems
 from every8d_async._errors import InvalidRequest
 from every8d_async._models import DeliveryReport, PersonalizedMessage, TemplateRecipient
@@ -26,9 +27,10 @@ from every8d_async.campaign._journal import Journal, Limits
 from every8d_async.campaign._planning import Planner
 from every8d_async.campaign._reconcile import SETTLE, Reconciler, Sleep
 from every8d_async.campaign._reports import fetch_reports
-from every8d_async.campaign._run import CampaignRun
+from every8d_async.campaign._run import CampaignRun, giving_way
 from every8d_async.campaign._sqlite import SqliteJournal
 from every8d_async.campaign._values import (
+    DOUBTFUL,
     Batch,
     CampaignStatus,
     Clock,
@@ -38,10 +40,12 @@ from every8d_async.campaign._values import (
     Reconciled,
     Reported,
     State,
+    is_time,
 )
 from every8d_async.campaign._worker import Worker
 
 _PAGE = 100
+_MOST = 2**63 - 1  # that a journal counts to
 
 
 class Campaign:
@@ -80,9 +84,10 @@ class Campaign:
     ) -> None:
         self._journal = journal
         self._call = session._call  # noqa: SLF001 - within the package
-        uid = session._account.uid  # noqa: SLF001 - likewise
+        site, uid = session._settings.site, session._account.uid  # noqa: SLF001 - likewise
         # A digest: the account's name is nobody's business who reads the file.
-        self._account = blake2b(uid.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        account = f"{site} {uid}".encode("utf-8", "surrogatepass")
+        self._account = blake2b(account, digest_size=16).hexdigest()
         self._clock = clock
         self._sleep = sleep
         self._worker = Worker(journal, self._call, clock)
@@ -112,12 +117,19 @@ class Campaign:
 
     async def __aenter__(self) -> Self:
         """
-        Open the journal; nothing is sent.
+        Open the journal; nothing is sent. What owners that are gone left behind is taken back.
 
         Raises:
-            JournalError: It was written by a newer version, belongs to another account, or is none.
+            JournalError: It was written by a newer version, belongs to another account, is damaged,
+                or is none.
+            SessionMisuse: It is open already.
         """
-        await self._journal.open(self._account)
+        await self._journal.open(self._account, self._clock())
+        try:
+            await self._worker.recover()
+        except BaseException:
+            await self._journal.aclose()
+            raise
         return self
 
     async def __aexit__(
@@ -127,7 +139,7 @@ class Campaign:
         traceback: TracebackType | None,
     ) -> None:
         """Close the journal; what this opening had claimed is planned again."""
-        with anyio.CancelScope(shield=True):
+        with anyio.CancelScope(shield=True), giving_way(exc_value):
             try:
                 self._worker.active.clear()
                 await self._worker.recover()
@@ -157,7 +169,8 @@ class Campaign:
         It is durable when it returns, and done 40,000 at a time: after a crash plan the same again,
         and only what is missing is planned. A key is planned once in a campaign, whatever it comes
         with: the key is `reference`, or without one the mobile, the text (template and fields) and
-        `send_at` together.
+        `send_at` together. A `send_at` may not have passed when the campaign was made; where it has
+        since, the message is late, and goes out unless `send_before` says no.
 
         On the wire, MR is an intent code of ours, and SB ends with one; `reports_of` gives the
         caller's own references back.
@@ -178,7 +191,8 @@ class Campaign:
             JournalError: The campaign was purged: nobody knows any more who was planned.
         """
         options = Options(subject, valid_for, event_id)
-        draft = draft_personal(self._call, template, options, batch_size, send_before)
+        began = self._journal.began
+        draft = draft_personal(self._call, template, options, batch_size, send_before, began)
         return await self._plan(draft, messages, batch_size, progress)
 
     async def plan_text(
@@ -220,7 +234,14 @@ class Campaign:
         """
         options = Options(subject, valid_for, event_id)
         draft = draft_text(
-            self._call, text, send_at, options, batch_size, send_before, filtered=filtered
+            self._call,
+            text,
+            send_at,
+            options,
+            batch_size,
+            send_before,
+            self._journal.began,
+            filtered=filtered,
         )
         return await self._plan(draft, (to,) if isinstance(to, str) else to, batch_size, progress)
 
@@ -231,6 +252,10 @@ class Campaign:
         batch_size: int,
         progress: Callable[[Planned], None] | None,
     ) -> Planned:
+        check_source(items)
+        problems = Problems()
+        plans.Limits(batch_size, 1, progress=cast("Any", progress)).check(problems)
+        problems.end("campaign.plan")
         planner = Planner(self._journal, draft, batch_size, self._clock)
         return await planner.run(items, progress)
 
@@ -265,7 +290,7 @@ class Campaign:
         points = None if max_points is None else Decimal(str(max_points))
         return CampaignRun(self._worker, Limits(points, max_recipients), max_in_flight, progress)
 
-    async def run_batch(self, batch: int) -> Batch:
+    async def run_batch(self, batch: int | Batch) -> Batch:
         """
         Send one batch if it is planned (§2.2 to §2.5), and give it as it stands then.
 
@@ -275,7 +300,7 @@ class Campaign:
         Raises:
             InvalidRequest: There is no such batch; nothing was sent.
         """
-        return await self._worker.run_batch(batch)
+        return await self._worker.run_batch(_number(batch))
 
     # --- looking ---
 
@@ -290,20 +315,20 @@ class Campaign:
 
     def batches(self, *states: State) -> "Batches":
         """Iterate over the batches in some states, or in all, by id; it may be left early."""
-        return Batches(self._journal, states or tuple(State))
+        return Batches(self._worker, states or tuple(State))
 
-    async def people(self, batch: int) -> list[Person]:
+    async def people(self, batch: int | Batch) -> list[Person]:
         """
         Read for whom a batch is, from the journal alone; nobody, once it was purged.
 
         Raises:
             InvalidRequest: There is no such batch.
         """
-        return await self._worker.people(await self._worker.get(batch))
+        return await self._worker.people(await self._worker.get(_number(batch)))
 
-    async def evidence(self, batch: int) -> list[Evidence]:
+    async def evidence(self, batch: int | Batch) -> list[Evidence]:
         """Read what was learned of a batch, in order, from the journal alone."""
-        return await self._journal.notes(batch)
+        return await self._journal.notes(_number(batch))
 
     # --- settling doubts ---
 
@@ -327,8 +352,9 @@ class Campaign:
                 still be on its way.
 
         Raises:
-            InvalidRequest: The time is too short; nothing was asked or sent. What a question or a
-                repeat comes to is a state, or a reason in `Reconciled.left`, not an exception.
+            InvalidRequest: The time is too short, or none; nothing was asked or sent. What a
+                question or a repeat comes to is a state, or a reason in `Reconciled.left`, not an
+                exception.
         """
         return await Reconciler(self._worker, settle, self._sleep).run()
 
@@ -337,22 +363,29 @@ class Campaign:
         Follow up a push report (§4.2, §6): its BatchID, and its SUBJECT or MR with our intent code.
 
         SUBJECT always has the code, MR only for texts of their own. It may be called for each
-        report that comes in; that of a batch which is not unknown costs no query.
+        report that comes in; that of a batch which is not in doubt costs no query.
 
         A push report proves nothing alone. The gateway is asked for the reports of its batch, and
-        if they list just the recipients of ours, and ours is unknown, it is accepted.
+        if they list just the recipients of ours, and ours is unknown, it is accepted. So is one of
+        which a person had said that it was not sent, unless it is on its way again.
 
         Returns:
             Our batch, as it stands then; None where the text names none of this campaign, or the
             gateway's batch holds others, or is that of another batch of ours.
 
         Raises:
-            InvalidRequest: The batch id can't be one; nothing was asked.
+            InvalidRequest: The batch id can't be one, or the name is no text; nothing was asked.
             Every8DError: The query failed, as by `Sms.delivery_reports`; nothing was changed.
         """
+        problems = Problems()
+        problems.check(ok=isinstance(named, str), problem="named: must be a text")
+        problems.end("campaign.confirm")
         number = number_in(self._journal.name, named)
-        batch = None if number is None else await self._journal.get(number)
-        if batch is None or batch.state is not State.UNKNOWN:
+        if number is None:
+            return None
+        await self._worker.recover()
+        batch = await self._journal.get(number)
+        if batch is None or batch.state not in DOUBTFUL or batch.wired_at is None:
             return batch
         checked = check_batch_id("campaign.confirm", batch_id)
         found = await matching(self._worker, batch, checked)
@@ -362,12 +395,12 @@ class Campaign:
         await self._journal.move(batch, found, note, self._clock())
         return await self._worker.get(batch.id)
 
-    async def resolve(self, batch: int, *, sent: bool, batch_id: str = "") -> Batch:
+    async def resolve(self, batch: int | Batch, *, sent: bool, batch_id: str = "") -> Batch:
         """
         Put down a person's word on an unknown batch, in the journal alone.
 
         Args:
-            batch: Its number.
+            batch: Itself, or its number.
             sent: Whether it was sent; if not, `replan` lets it go out again.
             batch_id: The gateway's id for it, if that is known.
 
@@ -375,8 +408,13 @@ class Campaign:
             The batch, accepted or not sent.
 
         Raises:
-            InvalidRequest: There is no such batch, or it is not unknown; nothing was changed.
+            InvalidRequest: There is no such batch, it is not unknown, or the word is none; nothing
+                was changed.
         """
+        problems = Problems()
+        problems.check(ok=isinstance(sent, bool), problem="sent: must be True or False")
+        problems.check(ok=bool(sent) or not batch_id, problem="batch_id: nothing sent has none")
+        problems.end("campaign.resolve")
         ids = (check_batch_id("campaign.resolve", batch_id),) if batch_id else ()
         word = "sent" if sent else "not sent"
 
@@ -385,9 +423,11 @@ class Campaign:
             known = tuple(dict.fromkeys((*before.batch_ids, *ids)))
             return evolve(before, state=state, batch_ids=known, cause="a person said so")
 
-        return await self._decide(batch, (State.UNKNOWN,), decide, f"a person said: {word}")
+        return await self._decide(
+            _number(batch), (State.UNKNOWN,), decide, f"a person said: {word}"
+        )
 
-    async def replan(self, batch: int) -> Batch:
+    async def replan(self, batch: int | Batch) -> Batch:
         """
         Let a batch go out that was refused or not sent, once its cause is mended.
 
@@ -397,20 +437,23 @@ class Campaign:
             The batch, planned.
 
         Raises:
-            InvalidRequest: There is no such batch, it is neither refused nor not sent, or it can't
-                be sent at all; nothing was changed.
+            InvalidRequest: There is no such batch, it is neither refused nor not sent, it was
+                purged, or it can't be sent at all; nothing was changed.
         """
 
         def decide(before: Batch) -> Batch:
             return evolve(before, state=State.PLANNED, code=None, cause="")
 
-        stood = await self._worker.get(batch)
+        number = _number(batch)
+        stood = await self._worker.get(number)
         if not stood.epoch:
             raise InvalidRequest(
                 [f"batch: {stood.cause or 'it was not tried yet'}"], operation="campaign.replan"
             )
+        if not await self._journal.payload(number):
+            raise InvalidRequest([f"batch: {number} was purged"], operation="campaign.replan")
         states = (State.REFUSED, State.NOT_SENT)
-        return await self._decide(batch, states, decide, "planned again by a person")
+        return await self._decide(number, states, decide, "planned again by a person")
 
     async def _decide(
         self,
@@ -419,6 +462,7 @@ class Campaign:
         decide: Callable[[Batch], Batch],
         note: str,
     ) -> Batch:
+        await self._worker.recover()
         before = await self._worker.get(number)
         now = self._clock()
         after = evolve(decide(before), since=now, epoch=before.epoch + 1)
@@ -437,13 +481,14 @@ class Campaign:
         It sends nothing. Called again, it asks for what is not final yet.
 
         Raises:
-            Every8DError: As by `Sms.delivery_reports`; what was fetched before is kept.
+            Every8DError: As by `Sms.delivery_reports`; what was fetched is kept. A batch whose own
+                query fails holds up no other.
         """
         return await fetch_reports(self._worker)
 
-    async def reports_of(self, batch: int) -> list[DeliveryReport]:
+    async def reports_of(self, batch: int | Batch) -> list[DeliveryReport]:
         """Read the reports kept of a batch, from the journal alone; `reference` is the caller's."""
-        return await self._journal.reports(batch)
+        return await self._journal.reports(_number(batch))
 
     async def purge(self, *, after: timedelta) -> int:
         """
@@ -455,16 +500,30 @@ class Campaign:
 
         Args:
             after: How long ago a batch must have ended.
+
+        Raises:
+            InvalidRequest: The time is none, or in the future.
         """
+        problems = Problems()
+        ok = is_time(after, timedelta(0))
+        problems.check(ok=ok, problem="after: must be a timedelta, zero at least")
+        problems.end("campaign.purge")
         now = self._clock()
         return await self._journal.purge(now - after, now)
+
+
+def _number(batch: object) -> int:
+    number = batch.id if isinstance(batch, Batch) else batch
+    if isinstance(number, int) and not isinstance(number, bool) and 0 < number <= _MOST:
+        return number
+    raise InvalidRequest(["batch: must be a batch of this campaign, or its number"])
 
 
 class Batches:
     """Batches read as they are needed, by id, from the journal alone."""
 
-    def __init__(self, journal: Journal, states: tuple[State, ...]) -> None:
-        self._journal = journal
+    def __init__(self, worker: Worker, states: tuple[State, ...]) -> None:
+        self._worker = worker
         self._states = states
         self._page: deque[Batch] = deque()
         self._after = 0
@@ -474,8 +533,11 @@ class Batches:
 
     async def __anext__(self) -> Batch:
         """Give the next one, from the journal alone."""
+        if not self._after:
+            await self._worker.recover()
         if not self._page:
-            self._page.extend(await self._journal.page(self._states, self._after, _PAGE))
+            page = await self._worker.journal.page(self._states, self._after, _PAGE)
+            self._page.extend(page)
         if not self._page:
             raise StopAsyncIteration
         self._after = self._page[-1].id

@@ -1,6 +1,7 @@
 """Which batch of the gateway's is which of ours: told by reports, and believed after a query."""
 
 import re
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from attrs import evolve
@@ -14,6 +15,7 @@ from every8d_async.campaign._values import Batch, Person, State
 from every8d_async.campaign._worker import Worker
 
 _PAGE = 1000
+_SLACK = timedelta(seconds=5)  # between our clock and the gateway's, whose times are whole seconds
 _INTENT = re.compile(r"\b(e[0-9a-f]{8})-([0-9]{1,18})(?:-[0-9]+)?\b")
 
 
@@ -40,7 +42,8 @@ async def matching(worker: Worker, batch: Batch, batch_id: str) -> Batch | None:
     """
     Ask for a gateway batch's reports; give ours as accepted if it holds just our recipients.
 
-    A gateway's batch that another batch of the journal has is never ours.
+    A gateway's batch that another batch of the journal has is never ours, nor is one of a text that
+    went out before ours did: the same people may have had it yesterday.
 
     Raises:
         Every8DError: As by a query.
@@ -51,6 +54,8 @@ async def matching(worker: Worker, batch: Batch, batch_id: str) -> Batch | None:
     rows = await pager(worker, batch_id).collect(batch.recipients + 1)
     ours = await names(worker, batch)
     if sorted(ours) != sorted(ours.name_of(row) for row in rows):
+        return None
+    if not ours.by_reference and await _is_older(worker, batch, rows):
         return None
     unsent = sum(row.status is DeliveryStatus.NO_CREDIT for row in rows)
     return evolve(
@@ -73,6 +78,14 @@ async def _is_anothers(worker: Worker, batch: Batch, batch_id: str) -> bool:
             return True
         after = page[-1].id
     return False
+
+
+async def _is_older(worker: Worker, batch: Batch, rows: list[DeliveryReport]) -> bool:
+    at = (await worker.form(batch.form)).send_at
+    # A late one may be reported under the time that was asked for.
+    asked = datetime.strptime(f"{at}+0800", "%Y%m%d%H%M%S%z") if at else None
+    begun = asked or batch.wired_at or batch.since
+    return any(row.sent_at is not None and row.sent_at < begun - _SLACK for row in rows)
 
 
 class Names(dict[str, Person]):

@@ -1,9 +1,9 @@
 """What goes out: items checked and keyed when planned, requests rebuilt from what was kept."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from decimal import Decimal
 from hashlib import blake2b
 from typing import Any
 
@@ -13,6 +13,7 @@ from every8d_async import _endpoints as endpoints
 from every8d_async._checks import Problems
 from every8d_async._endpoints import Endpoint
 from every8d_async._errors import InvalidRequest
+from every8d_async._estimate import sms_points
 from every8d_async._models import PersonalizedMessage, TemplateRecipient
 from every8d_async._plans import Caller, Limits, broadcast_plan, personal_plan
 from every8d_async._requests import (
@@ -22,7 +23,6 @@ from every8d_async._requests import (
     TextMessage,
     param_message,
     shared_text,
-    utc_now,
 )
 from every8d_async._usual import ParamRecipient
 from every8d_async.campaign._journal import Entry, Form, Kind
@@ -31,7 +31,7 @@ from every8d_async.campaign._values import Person
 PLAN, PLAN_TEXT = "campaign.plan", "campaign.plan_text"
 # Among a million keys two are the same by chance in one of 10^17 campaigns.
 _DIGEST = 12
-_write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_PLACE = re.compile(" at 0x[0-9a-fA-F]+")
 
 ENDPOINTS: dict[Kind, Endpoint[Any, Any]] = {
     "personalized": endpoints.SEND_PERSONALIZED,
@@ -50,10 +50,15 @@ class Draft:
 
 
 def draft_personal(
-    call: Caller, template: str | None, options: Options, batch_size: int, send_before: object
+    call: Caller,
+    template: str | None,
+    options: Options,
+    batch_size: int,
+    send_before: object,
+    began: datetime,
 ) -> Draft:
     """
-    Draft own texts, or with a template own fields.
+    Draft own texts, or with a template own fields; times are looked at as of `began`.
 
     Raises:
         InvalidRequest: What all share is wrong.
@@ -64,15 +69,20 @@ def draft_personal(
     shared = param_message(problems, PLAN, text, (), options)
     kind: Kind = "personalized" if template is None else "template"
     form = Form(kind, text, shared.subject, shared.minutes, shared.event_id, "", until)
-    plan = personal_plan(PLAN, call, ENDPOINTS[kind], template, options, Limits(batch_size, 1))
+    limits = Limits(batch_size, 1)
+    plan = personal_plan(PLAN, call, ENDPOINTS[kind], template, options, limits, lambda: began)
+
+    filled = None if template is None else Template.checked(problems, template).filled
 
     def entry(ready: ParamRecipient) -> Entry:
         mobile, param, _, _, send_at, reference = ready
+        own = param if filled is None else filled(param.split("|"))
+        points = sms_points(own, mobile, shared.event_id)
         if reference := reference.strip():
-            return Entry(_key("reference", reference), _write(ready), 0)
-        return Entry(_key("text", f"{text}\0{mobile}\0{param}\0{send_at}"), _write(ready), 0)
+            return Entry(_key("reference", reference), ready, points)
+        return Entry(_key("text", f"{text}\0{mobile}\0{param}\0{send_at}"), ready, points)
 
-    return Draft(form, _checker(plan.check, entry, plan.points))
+    return Draft(form, _checker(plan.check, entry))
 
 
 def draft_text(
@@ -82,41 +92,42 @@ def draft_text(
     options: Options,
     batch_size: int,
     send_before: object,
+    began: datetime,
     *,
     filtered: bool,
 ) -> Draft:
     """
-    Draft one text for many.
+    Draft one text for many; times are looked at as of `began`.
 
     Raises:
         InvalidRequest: What all share is wrong.
     """
     problems = Problems()
     until = _send_before(problems, send_before)
-    shared = shared_text(problems, text, (), options, send_at, utc_now())
+    shared = shared_text(problems, text, (), options, send_at, began)
     problems.end(PLAN_TEXT)
     kind: Kind = "filtered" if filtered else "text"
     form = Form(kind, text, shared.subject, shared.minutes, shared.event_id, shared.send_at, until)
     limits = Limits(batch_size, 1)
-    plan = broadcast_plan(PLAN_TEXT, call, ENDPOINTS[kind], text, send_at, options, limits)
+    plan = broadcast_plan(
+        PLAN_TEXT, call, ENDPOINTS[kind], text, send_at, options, limits, lambda: began
+    )
+
+    home, abroad = (sms_points(shared.text, number, shared.event_id) for number in ("+886", "+"))
 
     def entry(number: str) -> Entry:
         key = _key("text", f"{text}\0{number}\0\0{shared.send_at}")
-        return Entry(key, _write([number]), 0)
+        return Entry(key, (number,), home if number.startswith("+886") else abroad)
 
-    return Draft(form, _checker(plan.check, entry, plan.points))
+    return Draft(form, _checker(plan.check, entry))
 
 
 def _checker(
-    check: Callable[[Sequence[Any], int], Sequence[Any]],
-    entry: Callable[[Any], Entry],
-    points: Callable[[tuple[Any, ...]], Decimal],
+    check: Callable[[Sequence[Any], int], Sequence[Any]], entry: Callable[[Any], Entry]
 ) -> Callable[[Sequence[Any], int], list[Entry | InvalidRequest]]:
     def checked(items: Sequence[Any], position: int) -> list[Entry | InvalidRequest]:
         return [
-            ready
-            if isinstance(ready, InvalidRequest)
-            else entry(ready)._replace(points=int(points((ready,))))
+            ready if isinstance(ready, InvalidRequest) else entry(ready)
             for ready in check(items, position)
         ]
 
@@ -133,9 +144,9 @@ def refused_entry(item: object) -> Entry:
             row = (item.mobile, item.fields, item.name, item.email, item.send_at, item.reference)
         case _:
             row = (item,)
-    shown = [value if isinstance(value, str) else str(value) for value in row]
-    # Escaped: it may hold what no text on disk can.
-    return Entry(_key("refused", "\0".join(shown)), json.dumps(shown), 0)
+    # Without the place where an object lies: planned again, it lies elsewhere.
+    shown = [value if isinstance(value, str) else _PLACE.sub("", str(value)) for value in row]
+    return Entry(_key("refused", "\0".join(shown)), tuple(shown), 0)
 
 
 def _key(kind: str, own: str) -> bytes:

@@ -43,10 +43,10 @@ class Form:
 
 
 class Entry(NamedTuple):
-    """One recipient to plan: the digest of the key, the row as JSON, the estimated points."""
+    """One recipient to plan: the digest of the key, the row's texts, the estimated points."""
 
     key: bytes
-    row: str
+    row: Sequence[str]
     points: int
 
 
@@ -99,12 +99,15 @@ class Journal(Protocol):
     Attributes:
         name: A short text of letters and digits, the same for ever; intent codes begin with it.
         owner: Who this opening is; another one for each.
+        began: When it was made: what may be planned must not change with the time, or who was
+            planned once would be refused later.
     """
 
     name: str
     owner: str
+    began: datetime
 
-    async def open(self, account: str) -> None:
+    async def open(self, account: str, now: datetime) -> None:
         """
         Open it, make it if it is not there, and bind it to an account.
 
@@ -208,7 +211,7 @@ class Journal(Protocol):
         ...
 
     async def unreported(self, after: int, size: int) -> list[Batch]:
-        """Give the next accepted batches whose reports are not complete, by id."""
+        """Give the next accepted batches whose reports are not complete, by id; none purged."""
         ...
 
     async def keep_reports(

@@ -25,7 +25,11 @@ class Owner:
         self._descriptor: int | None = None
 
     def begin(self) -> None:
-        """Take the lock, before anything is written in this name."""
+        """Take the lock, before anything is written in this name; clear away what the gone left."""
+        beginning = _lock_of(self._journal, "").name
+        for litter in self._journal.parent.iterdir():
+            if litter.name.startswith(beginning):
+                self.is_gone(litter.name.removeprefix(beginning))
         path = _lock_of(self._journal, self.name)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
         locked(self._descriptor)  # nobody else knows the name yet

@@ -17,7 +17,7 @@ from every8d_async._errors import Every8DError, InvalidRequest
 from every8d_async._models import FilteredReceipt
 from every8d_async.campaign._confirm import matching
 from every8d_async.campaign._journal import Form
-from every8d_async.campaign._values import Batch, Left, Reconciled, State
+from every8d_async.campaign._values import Batch, Left, Reconciled, State, is_time
 from every8d_async.campaign._worker import Worker, is_remembered
 
 SETTLE = timedelta(seconds=60)  # the least: what was sent may still be on its way into the filter
@@ -31,9 +31,10 @@ class Reconciler:
     """One pass over the unknown batches of a journal."""
 
     def __init__(self, worker: Worker, settle: timedelta, sleep: Sleep) -> None:
-        if settle < SETTLE:
+        if not is_time(settle, SETTLE):
+            least = f"{SETTLE.seconds} s"
             raise InvalidRequest(
-                [f"settle: must be {SETTLE.seconds} s at least: what was sent may be on its way"],
+                [f"settle: must be a timedelta, {least} at least: what was sent may be on its way"],
                 operation="campaign.reconcile",
             )
         self._worker = worker
@@ -136,7 +137,8 @@ class Reconciler:
 
     async def _wait(self, batch: Batch, settle: timedelta) -> None:
         """Let the first try come to rest: since nobody was sending it any more, so long."""
-        while (rest := batch.since + settle - self._worker.clock()) > timedelta(0):
+        since = min(batch.since, self._worker.clock())  # a clock that was set back: from now on
+        while (rest := since + settle - self._worker.clock()) > timedelta(0):
             await self._sleep(min(rest, settle).total_seconds())
 
     async def _accept(self, batch: Batch, batch_ids: tuple[str, ...], note: str) -> None:

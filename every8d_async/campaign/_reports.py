@@ -2,6 +2,12 @@
 
 from attrs import evolve
 
+from every8d_async._errors import (
+    AuthenticationFailed,
+    Every8DError,
+    GatewayRefused,
+    MalformedReply,
+)
 from every8d_async._models import DeliveryReport
 from every8d_async.campaign._confirm import Names, names, pager
 from every8d_async.campaign._values import Batch, Reported
@@ -11,14 +17,27 @@ _PAGE = 100
 
 
 async def fetch_reports(worker: Worker) -> Reported:
-    """Ask for the reports of all accepted batches whose reports are not complete."""
+    """
+    Ask for the reports of all accepted batches whose reports are not complete.
+
+    A batch whose own query fails holds up no other: the first such error is raised in the end.
+    """
     total = Reported()
+    failed: Every8DError | None = None
     after = 0
     while page := await worker.journal.unreported(after, _PAGE):
         for batch in page:
-            rows, complete = await _fetch(worker, batch)
             after = batch.id
+            try:
+                rows, complete = await _fetch(worker, batch)
+            except AuthenticationFailed:
+                raise  # as whatever every other query would meet
+            except (GatewayRefused, MalformedReply) as error:
+                failed = failed or error
+                continue
             total = Reported(total.batches + 1, total.rows + rows, total.pending + (not complete))
+    if failed is not None:
+        raise failed
     return total
 
 

@@ -19,6 +19,7 @@ COLUMNS = (
     "id, form, state, owner, epoch, recipients, points, since, wired_at, batch_ids, code, cause, "
     "sent, cost, unsent, filtered"
 )
+_write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _AT_ONCE = 500  # values in one query
 
 
@@ -176,8 +177,9 @@ def _insert(
     )
     batch = cursor.lastrowid
     assert batch is not None  # noqa: S101 - a row was inserted
-    body = f"[{','.join(entry.row for entry in entries)}]"
-    db.execute("INSERT INTO payload VALUES (?, ?)", (batch, body))
+    # What can't be sent may hold what no text on disk can: it is escaped.
+    write = json.dumps if problem else _write
+    db.execute("INSERT INTO payload VALUES (?, ?)", (batch, write([e.row for e in entries])))
     return batch
 
 

@@ -1,6 +1,8 @@
 """A run over what is planned: the bulk run's way of going, pausing and ending, on a journal."""
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from types import TracebackType
 from typing import Self
@@ -13,6 +15,8 @@ from every8d_async.campaign._journal import Limits
 from every8d_async.campaign._values import Batch, CampaignOutcome, State
 from every8d_async.campaign._worker import AnyReceipt, Worker
 
+_LOG = logging.getLogger("every8d_async")
+
 _ENDINGS = {State.ACCEPTED: "accepted", State.REFUSED: "refused", State.UNKNOWN: "unknown"}
 
 
@@ -23,7 +27,7 @@ class _Planned:
         self._worker = worker
         self._limits = limits
         self._after = 0
-        self.waiting: set[int] = set()
+        self._held: set[Batch] = set()
         self.crossed = ""
 
     def __aiter__(self) -> Self:
@@ -40,23 +44,26 @@ class _Planned:
         return batch
 
     async def _claim(self) -> Batch | None:
-        worker = self._worker
-        claim = await worker.journal.claim(self._after, self._limits, worker.clock())
+        claim = await self._worker.claim(self._after, self._limits)
         self.crossed = claim.crossed
         if claim.batch is not None:
             self._after = claim.batch.id
-            self.waiting.add(claim.batch.id)
-            worker.active.add(claim.batch.id)
+            self._held.add(claim.batch)
         return claim.batch
 
     def begin_again(self) -> None:
         """Take those again that came back, after a pause."""
         self._after = 0
 
-    def let_go(self) -> None:
+    def let_go(self, batch: Batch) -> None:
+        """Give up a batch that had its turn."""
+        self._held.discard(batch)
+        self._worker.let_go(batch.id)
+
+    def let_all_go(self) -> None:
         """Give up what was claimed and did not get its turn."""
-        self._worker.active -= self.waiting
-        self.waiting.clear()
+        for batch in tuple(self._held):
+            self.let_go(batch)
 
 
 class CampaignRun:
@@ -92,7 +99,7 @@ class CampaignRun:
         self.summary = BulkSummary()
         self._worker = worker
         self._source = _Planned(worker, limits)
-        self._stood: dict[int, Batch] = {}
+        self._stood: dict[Batch, Batch] = {}  # how each stands that was claimed, by its claim
         self._bulk: BulkRun[Batch] = BulkRun(
             self._source,
             Plan[Batch, Batch](
@@ -143,8 +150,8 @@ class CampaignRun:
         try:
             await self._bulk.__aexit__(exc_type, exc_value, traceback)
         finally:
-            with anyio.CancelScope(shield=True):
-                self._source.let_go()
+            with anyio.CancelScope(shield=True), giving_way(exc_value):
+                self._source.let_all_go()
                 await self._worker.recover()
 
     def __aiter__(self) -> Self:
@@ -159,19 +166,19 @@ class CampaignRun:
                 nothing was sent.
         """
         outcome = await anext(self._bulk)
-        batch = self._stood.pop(outcome.messages[0].id)
+        batch = self._stood.pop(outcome.messages[0])
         return CampaignOutcome(batch, outcome.state, outcome.receipt, outcome.error)
 
     async def _send(self, group: tuple[Batch, ...]) -> AnyReceipt:
         batch = group[0]
-        self._source.waiting.discard(batch.id)
-        self._stood[batch.id] = batch
+        self._stood[batch] = batch
         try:
             return await self._worker.attempt(batch)
         finally:
+            self._source.let_go(batch)
             with anyio.CancelScope(shield=True):
-                self._stood[batch.id] = await self._worker.get(batch.id)
-            self._count(self._stood[batch.id])
+                self._stood[batch] = await self._worker.get(batch.id)
+            self._count(self._stood[batch])
 
     def _count(self, batch: Batch) -> None:
         name = _ENDINGS.get(batch.state, "not_sent")
@@ -183,6 +190,18 @@ class CampaignRun:
             unsent=self.summary.unsent + (done.unsent if done else 0),
             filtered=self.summary.filtered + (done.filtered if done else 0),
         )
+
+
+@contextmanager
+def giving_way(raised: BaseException | None) -> Generator[None]:
+    """Log a failure of the journal's where a block ends with an error of its own."""
+    try:
+        yield
+    except Exception as error:
+        if raised is None:
+            raise
+        kind = type(error).__name__
+        _LOG.error("a campaign's %s gives way to what its block raised", kind)
 
 
 def _as_they_are(batches: Sequence[Batch], _position: int) -> Sequence[Batch]:

@@ -66,9 +66,9 @@ def check(connection: sqlite3.Connection, steps: Sequence[str] = STEPS) -> int:
     """
     try:
         version, mark, tables = connection.execute(_LOOK).fetchone()
-    except sqlite3.OperationalError:
-        raise  # the disk, or another process
-    except sqlite3.DatabaseError:
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_NOTADB:
+            raise  # the disk, or another process
         raise JournalError("the file is no database, so no campaign's journal") from None
     if mark != APPLICATION and (version or tables):
         raise JournalError("the file is a database of something else, not a campaign's journal")

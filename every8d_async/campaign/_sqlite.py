@@ -4,8 +4,8 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Generator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -57,15 +57,18 @@ class SqliteJournal:
 
     Raises:
         sqlite3.Error: Any method: the file can't be read or written, as when the disk is full.
+        JournalError: Any method: the file is damaged.
     """
 
     name: str
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = Path(path)
+        # The locks of owners lie beside the file itself, by whatever name it is opened.
+        self._path = Path(path).resolve()
         self._owner = Owner(self._path)
         self.owner = self._owner.name
         self.name = ""
+        self.began = datetime.min.replace(tzinfo=UTC)
         self._pid = os.getpid()
         self._connection: sqlite3.Connection | None = None
         # Held by the thread at work: where a native cancel sent its caller away, the next waits.
@@ -74,31 +77,35 @@ class SqliteJournal:
 
     # --- opening and closing ---
 
-    async def open(self, account: str) -> None:
+    async def open(self, account: str, now: datetime) -> None:
         """Open it; see `Journal.open`."""
         self._limiter = anyio.CapacityLimiter(1)
-        await self._thread(lambda: self._open(account))
+        await self._thread(lambda: self._open(account, now))
 
     async def aclose(self) -> None:
         """Close it; see `Journal.aclose`."""
         with anyio.CancelScope(shield=True):
             await self._thread(self._close)
 
-    def _open(self, account: str) -> None:
-        with _OPENING:
+    def _open(self, account: str, now: datetime) -> None:
+        with _OPENING, _telling_damage():
+            if self._connection is not None:
+                raise SessionMisuse("the campaign is open already; nothing was changed")
             _make(self._path)
             connection = sqlite3.connect(
                 self._path, timeout=_BUSY, isolation_level=None, check_same_thread=False
             )
             try:
-                self._prepare(connection, account)
-                self._owner.begin()
+                self._prepare(connection, account, now)
+                # One at a time on this file, so that nobody clears away a lock before it is taken.
+                with _Transaction(connection):
+                    self._owner.begin()
             except BaseException:
                 connection.close()
                 raise
         self._connection = connection
 
-    def _prepare(self, connection: sqlite3.Connection, account: str) -> None:
+    def _prepare(self, connection: sqlite3.Connection, account: str, now: datetime) -> None:
         check(connection)
         self._path.chmod(_OWNER_ONLY)
         to_wal(connection, _BUSY)
@@ -111,6 +118,7 @@ class SqliteJournal:
         with _Transaction(connection):
             migrate(connection)
             self.name = _meta(connection, "name", "e" + token_hex(4))
+            self.began = datetime.fromisoformat(_meta(connection, "began", now.isoformat()))
             if _meta(connection, "account", account) != account:
                 raise JournalError(
                     "the journal belongs to another account; its filter and its reports are "
@@ -131,7 +139,7 @@ class SqliteJournal:
     def _transact(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         if self._connection is None:
             raise SessionMisuse("the campaign is not open: async with Campaign.open(…)")
-        with _Transaction(self._connection):
+        with _telling_damage(), _Transaction(self._connection):
             return work(self._connection)
 
     async def _thread(self, work: Callable[[], Result]) -> Result:
@@ -177,9 +185,8 @@ class SqliteJournal:
 
     async def unreported(self, after: int, size: int) -> list[Batch]:
         """Give batches without all reports; see `Journal.unreported`."""
-        return await self._batches(
-            "state = ? AND NOT reported AND id > ?", (State.ACCEPTED, after), size
-        )
+        where = "state = ? AND NOT reported AND id IN (SELECT batch FROM payload) AND id > ?"
+        return await self._batches(where, (State.ACCEPTED, after), size)
 
     async def _batches(self, where: str, values: tuple[object, ...], size: int) -> list[Batch]:
         query = f"SELECT {rows.COLUMNS} FROM batch WHERE {where} ORDER BY id LIMIT ?"  # noqa: S608
@@ -337,6 +344,17 @@ class _Transaction:
             # Also where the commit failed, as on a full disk; SQLite may have done it already.
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
+
+
+@contextmanager
+def _telling_damage() -> Generator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        # Errors of the module's own have no code; an extended one has more bits.
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_CORRUPT:
+            raise
+        raise JournalError(f"the journal's file is damaged: {error}") from None
 
 
 def _make(path: Path) -> None:

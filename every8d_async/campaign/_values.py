@@ -1,12 +1,13 @@
 """What a campaign tells: its batches and their states, counts, evidence; no secrets in them."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
 from attrs import evolve, field, frozen
 
+from every8d_async._bulk import NotAttempted
 from every8d_async._bulk import State as Ending
 from every8d_async._errors import Every8DError
 from every8d_async._models import FilteredReceipt, Receipt
@@ -28,6 +29,7 @@ class State(StrEnum):
         unknown → accepted | not_sent   by evidence, or by a person's word
         unknown → on_wire               a repeat through the filter, where that is safe
         refused, not_sent → planned     by a person's word
+        not_sent, planned → accepted    by evidence against a person's word
     """
 
     PLANNED = "planned"
@@ -41,6 +43,7 @@ class State(StrEnum):
 
 UNDER_WAY = (State.CLAIMED, State.ON_WIRE)
 SPENT = (State.CLAIMED, State.ON_WIRE, State.ACCEPTED, State.UNKNOWN)
+DOUBTFUL = (State.UNKNOWN, State.NOT_SENT, State.PLANNED)  # once a try may have been taken
 ENDED = (State.ACCEPTED, State.REFUSED, State.NOT_SENT)
 
 
@@ -48,11 +51,11 @@ class JournalError(Every8DError):
     """The journal can't be used as it is: another account's, newer, or no journal at all."""
 
 
-class ClaimLost(Every8DError):
+class ClaimLost(NotAttempted):
     """Another worker has the batch, or its state has changed; nothing was sent by this call."""
 
 
-class TooLate(Every8DError):
+class TooLate(NotAttempted):
     """The batch may not go out any more: `send_before`, or the filter's memory; nothing left."""
 
 
@@ -70,7 +73,7 @@ class Batch:
         recipients: How many recipients it holds.
         points: What it will probably cost, in points, by our estimate.
         since: When it came into its state.
-        wired_at: When it was first put down as leaving, or None.
+        wired_at: When the first try that may have been taken was put down as leaving, or None.
         batch_ids: The gateway's ids for it; a repeat through the filter can leave it with several.
         code: The gateway's code for a refusal, or None.
         cause: Why it stands where it stands, in words; empty where there is nothing to say.
@@ -97,6 +100,11 @@ class Batch:
     cost: Decimal = Decimal(0)
     unsent: int = 0
     filtered: int = 0
+
+
+def is_time(value: object, least: timedelta) -> bool:
+    """Tell whether something is a time of so long at least."""
+    return isinstance(value, timedelta) and value >= least
 
 
 def claimed(batch: Batch, owner: str, now: datetime) -> Batch:

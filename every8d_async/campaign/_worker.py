@@ -6,16 +6,18 @@ planned, and of anything else it only tells how it stands.
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import anyio
 from attrs import evolve
 
+from every8d_async._bulk import _state_of as state_of
 from every8d_async._endpoints import Endpoint
 from every8d_async._errors import (
-    AuthenticationFailed,
     Every8DError,
     GatewayRefused,
     InvalidRequest,
@@ -23,7 +25,7 @@ from every8d_async._errors import (
 )
 from every8d_async._models import FilteredReceipt, Receipt
 from every8d_async.campaign._forms import ENDPOINTS, intent, people, request
-from every8d_async.campaign._journal import Form, Journal
+from every8d_async.campaign._journal import Claim, Form, Journal, Limits
 from every8d_async.campaign._values import (
     Batch,
     ClaimLost,
@@ -62,20 +64,45 @@ class Worker:
     Sends batches of one journal through one session.
 
     Attributes:
-        active: The batches that this worker has under way; whatever else stands under its name was
-            left behind by a task that is no more.
+        active: The batches that this worker has under way, and how many of its tasks hold each;
+            whatever else stands under its name was left behind by a task that is no more.
     """
 
     def __init__(self, journal: Journal, call: Call, clock: Clock) -> None:
         self.journal = journal
         self.call = call
         self.clock = clock
-        self.active: set[int] = set()
+        self.active: Counter[int] = Counter()
         self._forms: dict[int, Form] = {}
+        self._looking = anyio.Lock()
 
     async def recover(self) -> int:
         """Take back what owners that are gone have left under way."""
-        return await self.journal.recover(self.active, self.clock())
+        async with self._looking:
+            return await self.journal.recover(self.active, self.clock())
+
+    async def claim(self, after: int, limits: Limits) -> Claim:
+        """Take the next planned batch, and hold it until `let_go`."""
+        # Nobody may look between the two: it would seem to be left behind.
+        async with self._looking:
+            claim = await self.journal.claim(after, limits, self.clock())
+            if claim.batch is not None:
+                self.active[claim.batch.id] += 1
+            return claim
+
+    def let_go(self, number: int) -> None:
+        """Give up one hold on a batch."""
+        self.active[number] -= 1
+        if self.active[number] < 1:
+            del self.active[number]
+
+    @contextmanager
+    def _holding(self, number: int) -> Generator[None]:
+        self.active[number] += 1
+        try:
+            yield
+        finally:
+            self.let_go(number)
 
     async def form(self, number: int) -> Form:
         """Give what a batch's recipients share."""
@@ -107,11 +134,8 @@ class Worker:
         if number not in self.active:
             await self.recover()
             batch = await self.get(number)
-            if batch.state is State.PLANNED and (taken := await self._claim(batch)) is not None:
-                try:
-                    await self.attempt(taken)
-                except Every8DError as error:
-                    _LOG.info("batch %d: %s", number, type(error).__name__)
+            if batch.state is State.PLANNED:
+                await self._send(batch)
         return await self.get(number)
 
     async def get(self, number: int) -> Batch:
@@ -121,13 +145,14 @@ class Worker:
             raise InvalidRequest([f"batch: there is no number {number!r} in this campaign"])
         return batch
 
-    async def _claim(self, batch: Batch) -> Batch | None:
+    async def _send(self, batch: Batch) -> None:
         taken = claimed(batch, self.journal.owner, self.clock())
-        self.active.add(batch.id)
-        if await self.journal.move(batch, taken, "", self.clock()):
-            return taken
-        self.active.discard(batch.id)
-        return None
+        with self._holding(batch.id):
+            if await self.journal.move(batch, taken, "", self.clock()):
+                try:
+                    await self.attempt(taken)
+                except Every8DError as error:
+                    _LOG.info("batch %d: %s", batch.id, type(error).__name__)
 
     async def attempt(self, batch: Batch) -> AnyReceipt:
         """
@@ -138,12 +163,9 @@ class Worker:
         Raises:
             Every8DError: Why it was not accepted; the journal knows.
         """
-        self.active.add(batch.id)
-        attempt = _Attempt(self, batch, await self.form(batch.form))
-        try:
+        with self._holding(batch.id):
+            attempt = _Attempt(self, batch, await self.form(batch.form))
             return await attempt.run(await self.request(batch))
-        finally:
-            self.active.discard(batch.id)
 
 
 class _Attempt:
@@ -235,8 +257,7 @@ class _Attempt:
             return self._as_before(), f"the repeat was not sent: {name}"
         if isinstance(error, TooLate):
             return self._ended(State.NOT_SENT, "send_before had passed"), "send_before had passed"
-        own = isinstance(error, GatewayRefused | InvalidRequest)
-        if own and not isinstance(error, AuthenticationFailed):
+        if state_of(error) == "refused":
             code = error.code if isinstance(error, GatewayRefused) else None
             refused = self._ended(State.REFUSED, f"refused with code {code}")
             return evolve(refused, code=code), f"the gateway refused it with code {code}"
@@ -258,7 +279,15 @@ class _Attempt:
         return evolve(self._before, epoch=self._now.epoch)
 
     def _ended(self, state: State, cause: str) -> Batch:
-        return evolve(self._now, state=state, owner="", since=self._clock(), cause=cause)
+        """End a try of which nothing was taken: it did not begin the filter's memory."""
+        return evolve(
+            self._now,
+            state=state,
+            owner="",
+            since=self._clock(),
+            wired_at=self._before.wired_at,
+            cause=cause,
+        )
 
     async def _write(self, after: Batch, note: str) -> None:
         now = self._clock()
