@@ -284,7 +284,9 @@ class Sms(_Batches):
             GatewayRefused: The gateway said no; nothing was sent. `AuthenticationFailed` if it
                 refused the account.
             GatewayUnreachable: Nothing left us; sending again is safe.
-            GatewayUnavailable: The login got no answer; nothing was sent.
+            GatewayUnavailable: The login got no answer, or tokens die as fast as they are issued;
+                nothing was sent.
+            MalformedReply: The login's reply broke the format; nothing was sent.
             AccessBlocked: A firewall stands in front; nothing was sent.
             RateLimited: The gateway asked for a pause; nothing was sent.
             OutcomeUnknown: It may have been sent, and was not repeated.
@@ -325,7 +327,9 @@ class Sms(_Batches):
             GatewayRefused: The gateway said no; nothing was sent. `AuthenticationFailed` if it
                 refused the account.
             GatewayUnreachable: Nothing left us; sending again is safe.
-            GatewayUnavailable: The login got no answer; nothing was sent.
+            GatewayUnavailable: The login got no answer, or tokens die as fast as they are issued;
+                nothing was sent.
+            MalformedReply: The login's reply broke the format; nothing was sent.
             AccessBlocked: A firewall stands in front; nothing was sent.
             RateLimited: The gateway asked for a pause; nothing was sent.
             OutcomeUnknown: It may have been sent, and was not repeated.
@@ -520,7 +524,9 @@ class Mms(_Batches):
             GatewayRefused: The gateway said no; nothing was sent. `AuthenticationFailed` if it
                 refused the account.
             GatewayUnreachable: Nothing left us; sending again is safe.
-            GatewayUnavailable: The login got no answer; nothing was sent.
+            GatewayUnavailable: The login got no answer, or tokens die as fast as they are issued;
+                nothing was sent.
+            MalformedReply: The login's reply broke the format; nothing was sent.
             AccessBlocked: A firewall stands in front; nothing was sent.
             RateLimited: The gateway asked for a pause; nothing was sent.
             OutcomeUnknown: It may have been sent, and was not repeated.
@@ -560,7 +566,9 @@ class Mms(_Batches):
             GatewayRefused: The gateway said no; nothing was sent. `AuthenticationFailed` if it
                 refused the account.
             GatewayUnreachable: Nothing left us; sending again is safe.
-            GatewayUnavailable: The login got no answer; nothing was sent.
+            GatewayUnavailable: The login got no answer, or tokens die as fast as they are issued;
+                nothing was sent.
+            MalformedReply: The login's reply broke the format; nothing was sent.
             AccessBlocked: A firewall stands in front; nothing was sent.
             RateLimited: The gateway asked for a pause; nothing was sent.
             OutcomeUnknown: It may have been sent, and was not repeated.
@@ -602,7 +610,9 @@ class Mms(_Batches):
             GatewayRefused: The gateway said no; nothing was sent. `AuthenticationFailed` if it
                 refused the account.
             GatewayUnreachable: Nothing left us; sending again is safe.
-            GatewayUnavailable: The login got no answer; nothing was sent.
+            GatewayUnavailable: The login got no answer, or tokens die as fast as they are issued;
+                nothing was sent.
+            MalformedReply: The login's reply broke the format; nothing was sent.
             AccessBlocked: A firewall stands in front; nothing was sent.
             RateLimited: The gateway asked for a pause; nothing was sent.
             OutcomeUnknown: It may have been sent, and was not repeated.

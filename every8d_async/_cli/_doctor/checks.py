@@ -25,10 +25,11 @@ from every8d_async._wire import WireFailure, WireReply
 CHECKS = ("reach", "TLS", "clock", "login", "credit", "firewall")
 PATIENCE = Timeout(total=30, connect=10, read=20, write=10)
 
-_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
+_PORTS = {"http": 80, "https": 443}
 _MOST_SKEW = 60.0  # seconds: a `send_at` that far off is noticed
 _OK, _REDIRECTS, _UNAUTHORIZED, _FORBIDDEN = 200, range(300, 400), 401, 403
 _TOO_MANY, _FAULTS = 429, 500
+_DEADLINE = "deadline"  # what a failure by our own time limit says
 _LONGEST = 60  # characters of what a server calls itself
 
 # By OpenSSL's number of what is wrong with a certificate.
@@ -106,18 +107,9 @@ class Examination:
             return row
         self._knocked_at = self._clock()
         # Without a token: nobody logs in, so nothing counts against the account.
-        try:
-            self._knock = await self._line.ask(CHECK_TOKEN, None, TokenMode.NONE)
-        except OSError as error:
-            # Not the network's, which is in the answer: the certificates can't be loaded.
-            self._tls_failed = _failed(
-                "TLS",
-                f"the certificates to trust can't be loaded ({type(error).__name__})",
-                "check the file that SSL_CERT_FILE names, or unset it",
-            )
-        else:
-            if isinstance(self._knock.reply, WireFailure):
-                row = self._lost(self._knock.reply)
+        self._knock = await self._line.ask(CHECK_TOKEN, None, TokenMode.NONE)
+        if isinstance(self._knock.reply, WireFailure):
+            row = self._lost(self._knock.reply)
         return row or Row("reach", State.OK, f"{who} answers on port {port}")
 
     async def _connect(self, who: str, host: str, port: int) -> Row | None:
@@ -148,6 +140,14 @@ class Examination:
 
     def _lost(self, failure: WireFailure) -> Row | None:
         """Say where an exchange was lost; what TLS is to blame for is told in its own row."""
+        if self._line.trouble is None and failure.cause != _DEADLINE:
+            # Nothing went wrong on the line: no connection could even be begun.
+            self._tls_failed = _failed(
+                "TLS",
+                f"the certificates to trust can't be loaded ({failure.cause})",
+                "check the file that SSL_CERT_FILE names, or unset it",
+            )
+            return None
         trouble = self._line.trouble or Trouble("time", 0, failure.cause)
         if trouble.kind == "proxy":
             return _proxy_failed(trouble.code)
