@@ -5,7 +5,6 @@ anyio offers neither: a task group would have to be entered and left in one task
 lifespans enter and exit a session in different ones.
 """
 
-import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -17,6 +16,13 @@ import anyio
 from every8d_async._errors import Every8DError, SessionMisuse
 
 T = TypeVar("T")
+
+
+def _asyncio() -> Any:
+    # Who runs in asyncio has it; who only imports us, or runs in trio, need not load it.
+    import asyncio  # noqa: PLC0415
+
+    return asyncio
 
 
 def _running_trio() -> Any:
@@ -35,7 +41,7 @@ def _running_trio() -> Any:
 def current_loop() -> object:
     """Give something that is the same as long as the same event loop runs."""
     trio = _running_trio()
-    return trio.lowlevel.current_trio_token() if trio else asyncio.get_running_loop()
+    return trio.lowlevel.current_trio_token() if trio else _asyncio().get_running_loop()
 
 
 class Home:
@@ -97,8 +103,8 @@ class Job(Generic[T]):
             self._trio.lowlevel.spawn_system_task(self._run, name="every8d_async job")
         else:
             # Kept, since the loop itself holds its tasks weakly.
-            self._task = asyncio.get_running_loop().create_task(
-                self._run(), name="every8d_async job"
+            self._task = (
+                _asyncio().get_running_loop().create_task(self._run(), name="every8d_async job")
             )
             # A task that is cancelled before its first step never gets to say that it is over.
             self._task.add_done_callback(lambda _: self._done.set())
