@@ -18,13 +18,6 @@ from every8d_async._errors import Every8DError, SessionMisuse
 T = TypeVar("T")
 
 
-def _asyncio() -> Any:
-    # Who runs in asyncio has it; who only imports us, or runs in trio, need not load it.
-    import asyncio  # noqa: PLC0415
-
-    return asyncio
-
-
 def _running_trio() -> Any:
     """Give the trio module if trio runs this task, else None."""
     trio = sys.modules.get("trio")
@@ -40,8 +33,12 @@ def _running_trio() -> Any:
 
 def current_loop() -> object:
     """Give something that is the same as long as the same event loop runs."""
-    trio = _running_trio()
-    return trio.lowlevel.current_trio_token() if trio else _asyncio().get_running_loop()
+    if trio := _running_trio():
+        return trio.lowlevel.current_trio_token()
+    # Who runs in asyncio has it; who only imports us, or runs in trio, need not load it.
+    import asyncio  # noqa: PLC0415
+
+    return asyncio.get_running_loop()
 
 
 class Home:
