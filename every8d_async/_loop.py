@@ -99,9 +99,11 @@ class Job(Generic[T]):
         if self._trio:
             self._trio.lowlevel.spawn_system_task(self._run, name="every8d_async job")
         else:
+            import asyncio  # noqa: PLC0415 - as above
+
             # Kept, since the loop itself holds its tasks weakly.
-            self._task = (
-                _asyncio().get_running_loop().create_task(self._run(), name="every8d_async job")
+            self._task = asyncio.get_running_loop().create_task(
+                self._run(), name="every8d_async job"
             )
             # A task that is cancelled before its first step never gets to say that it is over.
             self._task.add_done_callback(lambda _: self._done.set())
