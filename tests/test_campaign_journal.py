@@ -516,8 +516,17 @@ async def test_another_site_is_another_account(tmp_path: Path) -> None:
     async with world.open():
         pass
     with pytest.raises(JournalError, match="another account"):
-        async with world.open(site="http://127.0.0.1"):
+        async with world.open(site="https://sms.example"):
             pass
+
+
+@pytest.mark.anyio
+async def test_a_simulator_on_another_port_is_the_same(tmp_path: Path) -> None:
+    """It gets a free one each time it starts; a campaign that it was killed with goes on."""
+    world = World(tmp_path)
+    for site in ("http://127.0.0.1:8021", "http://127.0.0.1:8022", "http://localhost"):
+        async with world.open(site=site) as campaign:
+            assert (await campaign.status()).total == 0
 
 
 @pytest.mark.anyio

@@ -8,6 +8,7 @@ from decimal import Decimal
 from hashlib import blake2b
 from types import TracebackType
 from typing import Any, Self, cast
+from urllib.parse import urlsplit
 
 import anyio
 from attrs import evolve
@@ -21,6 +22,7 @@ from every8d_async._models import DeliveryReport, PersonalizedMessage, TemplateR
 from every8d_async._requests import Options, utc_now
 from every8d_async._requests import batch as check_batch_id
 from every8d_async._session import Every8DSession
+from every8d_async._site import is_loopback
 from every8d_async.campaign._confirm import matching, number_in
 from every8d_async.campaign._forms import Draft, draft_personal, draft_text
 from every8d_async.campaign._journal import Journal, Limits
@@ -85,8 +87,10 @@ class Campaign:
         self._journal = journal
         self._call = session._driver.call  # noqa: SLF001 - within the package
         site, uid = session._settings.site, session._settings.uid  # noqa: SLF001 - likewise
+        # A simulator has another port each time, and is the same to who goes on after a crash.
+        where = "loopback" if is_loopback(urlsplit(site).hostname or "") else site
         # A digest: the account's name is nobody's business who reads the file.
-        account = f"{site} {uid}".encode("utf-8", "surrogatepass")
+        account = f"{where} {uid}".encode("utf-8", "surrogatepass")
         self._account = blake2b(account, digest_size=16).hexdigest()
         self._clock = clock
         self._sleep = sleep

@@ -77,7 +77,9 @@ def test_an_interrupted_campaign_in_a_pipe(simulator: Simulator, file: Path) -> 
         assert child.stdout is not None
         first = json.loads(child.stdout.readline())
         child.send_signal(2)
-        out, err = child.communicate()
+        # Not `communicate`: it would pass over what `readline` has read ahead.
+        assert child.stderr is not None
+        out, err = child.stdout.read(), child.stderr.read()
     assert child.returncode == Exit.INTERRUPTED
     batches = [first, *(json.loads(line) for line in out.splitlines())]
     assert batches[-1]["exit_code"] == Exit.INTERRUPTED
