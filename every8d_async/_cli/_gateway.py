@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 
 STOPPING = "Stopping once what is in flight is done; Ctrl-C again leaves it unknown."
 
-_DEMO = Login("demo", "demo")
+_DEMO = Login("demo", "demo", "http://localhost")  # of a simulator, whatever its port
 _POINTS = Decimal(1_000_000)
 _DELIVERY = timedelta(seconds=2)
 _SLOW = timedelta(seconds=0.5)
