@@ -319,7 +319,7 @@ def test_figures_of_the_proofs(readme: str) -> None:
     unmet = len(ALL) * (2 + 1 + 2 * len(matrix.TUNNELS))
     text = TEXTS[readme]
     assert re.search(rf"\b{faults} (?:faults of the wire|種網路故障)", text)
-    assert f"fault matrix: {2 * (met + unmet)} cells, 0 doubles, 0 losses\n" in text
+    assert f"fault matrix: {2 * (met + unmet)} cells, 0 doubles, 0 losses, 0 leaks\n" in text
     assert re.search(rf"\b{len(SABOTEURS)} (?:ways|種方式)", text)
 
 
