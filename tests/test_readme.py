@@ -6,6 +6,8 @@ README.md and README.zh-TW.md do what they say: every code block of both runs.
   shown. What a transcript shows is what came out, but for ids and counts; «…» leaves something out.
 - The first two ``sh`` blocks install, and so run elsewhere; see `ELSEWHERE`. A command that takes
   minutes runs in a reduced form here; see `REDUCED`.
+- The recording of a campaign is played again, whole, on a terminal; of a moving bar and of the
+  moment of its Ctrl-C only what hangs on no clock is compared; see `settled`.
 - A block in another language fails.
 """
 
@@ -20,6 +22,7 @@ import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import Context
+from datetime import timedelta
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -33,8 +36,9 @@ from respx.handlers import ASGIHandler
 import every8d_async
 from every8d_async import Every8DSession
 from every8d_async import _endpoints as endpoints
-from every8d_async.simulator import Account, Simulator
+from every8d_async.simulator import Account, Delay, Simulator
 from tests import test_fault_matrix as matrix
+from tests.cli.kit import Terminal, table
 from tests.integrations.servers import free_port
 from tests.operations import ALL, IN_PASSWORD_MODE
 from tests.test_saboteurs import SABOTEURS
@@ -190,6 +194,8 @@ def steps(block: Block) -> list[Step]:
 SHELL = list(
     {block.text: block for block in BLOCKS if block.language in {"sh", "console"}}.values()
 )
+RECORDING = next(block for block in SHELL if "$ every8d campaign run" in block.text)
+SHELL.remove(RECORDING)
 STEPS = [step for block in SHELL if block.lines not in ELSEWHERE for step in steps(block)]
 SERVERS = [step for step in STEPS if step.port]
 CALLS = [step for step in STEPS if "127.0.0.1" in step.command]
@@ -316,6 +322,93 @@ def test_commands_print_what_is_shown(block: Block, tmp_path: Path) -> None:
             check(step.shown, done.stdout)
             code = done.returncode
     assert code == 0
+
+
+# --- a recording of a terminal ---
+
+PEOPLE = 20_000
+BAR = re.compile(r" *\d+% [━╺╸]+ [\d,]+/20,000(?: [\d,]+/s)?(?: [\d:]+ left)?")
+INTERRUPTED = re.compile(r"20,000 in all: (\S+) planned, (\S+) accepted; \2 points taken\.")
+
+
+def settled(lines: Iterable[str]) -> list[str]:
+    """
+    Give what a recording and another run of the same have in common.
+
+    A bar counts as it stood last, but for how far, how fast, and how long still. How many had been
+    sent to when somebody pressed Ctrl-C is as it came; it must add up to all.
+    """
+    kept: list[str] = []
+    for line in filter(None, map(str.rstrip, lines)):
+        if found := INTERRUPTED.fullmatch(line):
+            assert sum(int(count.replace(",", "")) for count in found.groups()) == PEOPLE
+            kept.append("interrupted")
+        elif BAR.match(line):
+            if kept and kept[-1].startswith("bar"):
+                kept.pop()
+            kept.append(re.sub(r"[\d,]+ pts", "N pts", BAR.sub("bar", line)))
+        else:
+            kept.append(line)
+    return kept
+
+
+def played(step: Step, place: Path) -> tuple[list[str], int]:
+    """Run a command as somebody at a terminal of 80 columns does; give its lines and its code."""
+    if not step.command.startswith("every8d "):
+        done = run(step.command, place)
+        return done.stdout.splitlines(), done.returncode
+    terminal = Terminal(*shlex.split(step.command)[1:])
+    if "[y/N]: y" in step.shown:
+        terminal.expect("[y/N]: ")
+        terminal.type("y\n")
+    if "Ctrl-C" in step.shown:
+        terminal.expect(" pts ")
+        terminal.interrupt()
+    code = terminal.end()
+    return terminal.lines, code
+
+
+def test_recording_plays_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The recorded campaign, played again, ends as recorded: interrupted, resumed, nobody got two.
+
+    All of its commands run, with all of the people, against a simulator that is slower still. What
+    was said is what is recorded, as far as it hangs on no clock; no line is longer than 80 columns.
+    """
+    rows = ((f"091{n:07}", f"您的訂單 {n} 已出貨", f"order-{n}") for n in range(PEOPLE))
+    table(tmp_path / "people.csv", ("mobile", "text", "reference"), rows)
+    simulator = Simulator(
+        accounts=[Account(uid="demo", password="demo", credit=50_000)], control=True
+    )
+    simulator.faults.add("SendParam", Delay(timedelta(seconds=1)), rate=1.0)
+    monkeypatch.chdir(tmp_path)
+    code = 0
+    with simulator.serve() as url:
+        for name, value in {
+            "EVERY8D_SITE": url,
+            "EVERY8D_UID": "demo",
+            "EVERY8D_PASSWORD": "demo",
+            "HOME": str(tmp_path),
+            "XDG_CONFIG_HOME": str(tmp_path),
+        }.items():
+            monkeypatch.setenv(name, value)
+        for step in steps(RECORDING):
+            if step.command == "echo $?":
+                assert step.shown == str(code)
+                continue
+            lines, code = played(step, tmp_path)
+            assert settled(lines) == settled(step.shown.splitlines())
+            assert all(len(line) <= 80 for line in lines)
+    assert max(map(len, RECORDING.lines)) <= 80
+
+
+def test_a_recording_that_differs_is_found() -> None:
+    """The comparison sees what is unknown, and people who are missing."""
+    bar = " 62% ━━━╸━━ 12,500/20,000 5,280/s 0:01 left 12,500 pts 0 unknown"
+    assert settled([bar, bar]) == ["bar N pts 0 unknown"]
+    assert settled([bar]) != settled([bar.replace("0 unknown", "1 unknown")])
+    with pytest.raises(AssertionError):
+        settled(["20,000 in all: 7,000 planned, 12,500 accepted; 12,500 points taken."])
 
 
 @pytest.mark.parametrize("readme", READMES)
