@@ -38,7 +38,9 @@ from every8d_async import Every8DSession
 from every8d_async import _endpoints as endpoints
 from every8d_async.simulator import Account, Delay, Simulator
 from tests import test_fault_matrix as matrix
+from tests.certificate import server_context
 from tests.cli.kit import Terminal, table
+from tests.faulty import FaultyServer
 from tests.integrations.servers import free_port
 from tests.operations import ALL, IN_PASSWORD_MODE
 from tests.test_saboteurs import SABOTEURS
@@ -196,6 +198,8 @@ SHELL = list(
 )
 RECORDING = next(block for block in SHELL if "$ every8d campaign run" in block.text)
 SHELL.remove(RECORDING)
+DOCTOR = next(block for block in SHELL if "$ every8d doctor\n" in block.text)
+SHELL.remove(DOCTOR)
 STEPS = [step for block in SHELL if block.lines not in ELSEWHERE for step in steps(block)]
 SERVERS = [step for step in STEPS if step.port]
 CALLS = [step for step in STEPS if "127.0.0.1" in step.command]
@@ -324,7 +328,29 @@ def test_commands_print_what_is_shown(block: Block, tmp_path: Path) -> None:
     assert code == 0
 
 
-# --- a recording of a terminal ---
+# --- commands that need a gateway of a special kind ---
+
+
+@pytest.fixture
+def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the command an account, and a home of its own."""
+    for name in ("HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    for name in ("EVERY8D_UID", "EVERY8D_PASSWORD"):
+        monkeypatch.setenv(name, "demo")
+    monkeypatch.delenv("EVERY8D_PROXY", raising=False)
+
+
+@pytest.mark.usefixtures("account")
+def test_doctor_finds_what_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site whose certificate nobody knows gets the diagnosis that is shown, and its exit code."""
+    doctor, code = steps(DOCTOR)
+    with FaultyServer(tls=server_context()) as server:
+        monkeypatch.setenv("EVERY8D_SITE", f"https://localhost:{server.port}")
+        done = run(doctor.command, tmp_path)
+    check(doctor.shown.replace("8443", str(server.port)), done.stdout)
+    assert (code.command, code.shown) == ("echo $?", str(done.returncode))
+
 
 PEOPLE = 20_000
 BAR = re.compile(r" *\d+% [━╺╸]+ [\d,]+/20,000(?: [\d,]+/s)?(?: [\d:]+ left)?")
@@ -368,6 +394,7 @@ def played(step: Step, place: Path) -> tuple[list[str], int]:
     return terminal.lines, code
 
 
+@pytest.mark.usefixtures("account")
 def test_recording_plays_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     The recorded campaign, played again, ends as recorded: interrupted, resumed, nobody got two.
@@ -384,14 +411,7 @@ def test_recording_plays_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(tmp_path)
     code = 0
     with simulator.serve() as url:
-        for name, value in {
-            "EVERY8D_SITE": url,
-            "EVERY8D_UID": "demo",
-            "EVERY8D_PASSWORD": "demo",
-            "HOME": str(tmp_path),
-            "XDG_CONFIG_HOME": str(tmp_path),
-        }.items():
-            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("EVERY8D_SITE", url)
         for step in steps(RECORDING):
             if step.command == "echo $?":
                 assert step.shown == str(code)
