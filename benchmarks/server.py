@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from functools import cache
+from importlib import import_module
 from typing import ClassVar
 from urllib.request import urlopen
 
@@ -210,9 +211,7 @@ def main() -> None:
     delay, tls, pages, rows = sys.argv[1:]
     pin(0)
     with suppress(ImportError):
-        import uvloop  # noqa: PLC0415 - it is of the extra
-
-        uvloop.install()
+        import_module("uvloop").install()  # it is of the extra
     asyncio.run(serve(Setup(float(delay), bool(int(tls)), int(pages), int(rows))))
 
 

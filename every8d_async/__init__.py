@@ -42,8 +42,13 @@ from every8d_async._options import (
 )
 from every8d_async._paging import Pager
 from every8d_async._session import Every8DSession
-from every8d_async._stores import FileTokenStore
-from every8d_async._tokens import MemoryTokenStore, StoredRefusal, StoredToken, TokenStore
+from every8d_async._stores import (
+    FileTokenStore,
+    MemoryTokenStore,
+    StoredRefusal,
+    StoredToken,
+    TokenStore,
+)
 from every8d_async._version import __version__
 from every8d_async._watch import Watch
 

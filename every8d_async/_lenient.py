@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from every8d_async._codecs import is_token
-from every8d_async._tokens import StoredRefusal, StoredToken, TokenStore
+from every8d_async._stores import StoredRefusal, StoredToken, TokenStore
 
 T = TypeVar("T")
 

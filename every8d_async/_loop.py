@@ -5,7 +5,6 @@ anyio offers neither: a task group would have to be entered and left in one task
 lifespans enter and exit a session in different ones.
 """
 
-import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -34,8 +33,12 @@ def _running_trio() -> Any:
 
 def current_loop() -> object:
     """Give something that is the same as long as the same event loop runs."""
-    trio = _running_trio()
-    return trio.lowlevel.current_trio_token() if trio else asyncio.get_running_loop()
+    if trio := _running_trio():
+        return trio.lowlevel.current_trio_token()
+    # Who runs in asyncio has it; who only imports us, or runs in trio, need not load it.
+    import asyncio  # noqa: PLC0415
+
+    return asyncio.get_running_loop()
 
 
 class Home:
@@ -96,6 +99,8 @@ class Job(Generic[T]):
         if self._trio:
             self._trio.lowlevel.spawn_system_task(self._run, name="every8d_async job")
         else:
+            import asyncio  # noqa: PLC0415 - as above
+
             # Kept, since the loop itself holds its tasks weakly.
             self._task = asyncio.get_running_loop().create_task(
                 self._run(), name="every8d_async job"

@@ -16,7 +16,7 @@ from every8d_async._options import (
 )
 from every8d_async._pool import Transport, is_transport
 from every8d_async._site import check_proxy, check_site
-from every8d_async._tokens import TokenStore
+from every8d_async._stores import TokenStore
 
 _AUTH = ("token", "password")
 _STORE = ("load", "save", "discard", "lock")

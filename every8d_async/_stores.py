@@ -1,4 +1,4 @@
-"""A token store in a file, for several processes of one machine that share an account."""
+"""Where tokens and refused logins are kept: in memory, or in a file for a machine's processes."""
 
 import json
 import logging
@@ -6,15 +6,16 @@ import math
 import os
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import mkstemp
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import anyio
 import anyio.to_thread
+from attrs import field, frozen
 
-from every8d_async._tokens import StoredRefusal, StoredToken
+from every8d_async._loop import current_loop
 
 if sys.platform == "win32":  # pragma: no cover - the other branch is covered where it runs
     import msvcrt
@@ -39,6 +40,106 @@ _LOG = logging.getLogger("every8d_async")
 _OWNER_ONLY = 0o600
 _POLL = 0.05  # seconds between two tries for the lock
 _PATIENCE = 30.0  # seconds for the lock: a login takes less, but who holds it may have been stopped
+
+
+@frozen
+class StoredToken:
+    """
+    A token as a store keeps it.
+
+    Attributes:
+        value: The token itself; a secret.
+        issued_at: When it was issued, in seconds since 1970.
+        expires_at: When it ends, in seconds since 1970.
+    """
+
+    value: str = field(repr=False)
+    issued_at: float
+    expires_at: float
+
+
+@frozen
+class StoredRefusal:
+    """
+    A refused login as a store keeps it, so that a restarted process does not repeat it at once.
+
+    Attributes:
+        code: The gateway's code.
+        message: The gateway's words.
+        at: When it was refused, in seconds since 1970.
+        until: How long it is believed, in seconds since 1970; infinite for a locked account.
+        streak: Refusals in a row.
+    """
+
+    code: int
+    message: str
+    at: float
+    until: float
+    streak: int
+
+
+class TokenStore(Protocol):
+    """
+    Where tokens and refused logins are kept, so that workers can share one login.
+
+    `key` names site and account. A store never talks to the gateway. One that raises stops no call:
+    the session warns, and goes on with a login of its own.
+    """
+
+    async def load(self, key: str) -> StoredToken | StoredRefusal | None:
+        """Give what was saved last, or None."""
+        ...
+
+    async def save(self, key: str, token: StoredToken | StoredRefusal) -> None:
+        """Keep a token or a refusal in place of what was there."""
+        ...
+
+    async def discard(self, key: str, token: str) -> None:
+        """Forget a token that is dead; a newer one stays."""
+        ...
+
+    def lock(self, key: str) -> AbstractAsyncContextManager[None]:
+        """Hold off every other login for this key."""
+        ...
+
+
+class MemoryTokenStore:
+    """
+    The default store: this process's memory. Sessions that are given the same one share it.
+
+    It never talks to the gateway.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, StoredToken | StoredRefusal] = {}
+        self._locks: dict[str, tuple[object, anyio.Lock]] = {}
+
+    async def load(self, key: str) -> StoredToken | StoredRefusal | None:
+        """Give what was saved last, or None."""
+        return self._kept.get(key)
+
+    async def save(self, key: str, token: StoredToken | StoredRefusal) -> None:
+        """Keep a token or a refusal in place of what was there."""
+        self._kept[key] = token
+
+    async def discard(self, key: str, token: str) -> None:
+        """Forget a token that is dead; a newer one stays."""
+        kept = self._kept.get(key)
+        if isinstance(kept, StoredToken) and kept.value == token:
+            del self._kept[key]
+
+    @asynccontextmanager
+    async def lock(self, key: str) -> AsyncGenerator[None]:
+        """Hold off every other login for this key in the same event loop."""
+        loop = current_loop()
+        home, lock = self._locks.get(key, (None, None))
+        if lock is None or home is not loop:
+            # A lock can't cross loops, and a store may outlive one.
+            lock = anyio.Lock()
+            self._locks[key] = loop, lock
+        async with lock:
+            yield
+
 
 Kept = StoredToken | StoredRefusal
 

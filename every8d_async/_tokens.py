@@ -14,12 +14,10 @@ its randomness; it does no IO of its own. Rules:
 import logging
 import math
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import anyio
-from attrs import field, frozen
 
 from every8d_async._codes import LOCKED, WRONG_LOGIN
 from every8d_async._errors import (
@@ -28,7 +26,8 @@ from every8d_async._errors import (
     Every8DError,
     GatewayUnreachable,
 )
-from every8d_async._loop import Job, closed_meanwhile, current_loop
+from every8d_async._loop import Job, closed_meanwhile
+from every8d_async._stores import StoredRefusal, StoredToken, TokenStore
 from every8d_async._wire import SLOT, Verdict
 
 T = TypeVar("T")
@@ -43,105 +42,6 @@ _CONTROL_PAUSE = 5.0  # seconds in which a token whose own control failed is not
 _WRONG_PAUSE = 900.0
 _TWO_DEATHS = 600.0  # seconds: two tokens that die so close together hint at somebody else's logins
 _FIRST_PAUSE, _LONGEST_PAUSE = 60.0, 3600.0
-
-
-@frozen
-class StoredToken:
-    """
-    A token as a store keeps it.
-
-    Attributes:
-        value: The token itself; a secret.
-        issued_at: When it was issued, in seconds since 1970.
-        expires_at: When it ends, in seconds since 1970.
-    """
-
-    value: str = field(repr=False)
-    issued_at: float
-    expires_at: float
-
-
-@frozen
-class StoredRefusal:
-    """
-    A refused login as a store keeps it, so that a restarted process does not repeat it at once.
-
-    Attributes:
-        code: The gateway's code.
-        message: The gateway's words.
-        at: When it was refused, in seconds since 1970.
-        until: How long it is believed, in seconds since 1970; infinite for a locked account.
-        streak: Refusals in a row.
-    """
-
-    code: int
-    message: str
-    at: float
-    until: float
-    streak: int
-
-
-class TokenStore(Protocol):
-    """
-    Where tokens and refused logins are kept, so that workers can share one login.
-
-    `key` names site and account. A store never talks to the gateway. One that raises stops no call:
-    the session warns, and goes on with a login of its own.
-    """
-
-    async def load(self, key: str) -> StoredToken | StoredRefusal | None:
-        """Give what was saved last, or None."""
-        ...
-
-    async def save(self, key: str, token: StoredToken | StoredRefusal) -> None:
-        """Keep a token or a refusal in place of what was there."""
-        ...
-
-    async def discard(self, key: str, token: str) -> None:
-        """Forget a token that is dead; a newer one stays."""
-        ...
-
-    def lock(self, key: str) -> AbstractAsyncContextManager[None]:
-        """Hold off every other login for this key."""
-        ...
-
-
-class MemoryTokenStore:
-    """
-    The default store: this process's memory. Sessions that are given the same one share it.
-
-    It never talks to the gateway.
-    """
-
-    def __init__(self) -> None:
-        self._kept: dict[str, StoredToken | StoredRefusal] = {}
-        self._locks: dict[str, tuple[object, anyio.Lock]] = {}
-
-    async def load(self, key: str) -> StoredToken | StoredRefusal | None:
-        """Give what was saved last, or None."""
-        return self._kept.get(key)
-
-    async def save(self, key: str, token: StoredToken | StoredRefusal) -> None:
-        """Keep a token or a refusal in place of what was there."""
-        self._kept[key] = token
-
-    async def discard(self, key: str, token: str) -> None:
-        """Forget a token that is dead; a newer one stays."""
-        kept = self._kept.get(key)
-        if isinstance(kept, StoredToken) and kept.value == token:
-            del self._kept[key]
-
-    @asynccontextmanager
-    async def lock(self, key: str) -> AsyncGenerator[None]:
-        """Hold off every other login for this key in the same event loop."""
-        loop = current_loop()
-        home, lock = self._locks.get(key, (None, None))
-        if lock is None or home is not loop:
-            # A lock can't cross loops, and a store may outlive one.
-            lock = anyio.Lock()
-            self._locks[key] = loop, lock
-        async with lock:
-            yield
 
 
 class LoginMemory:

@@ -18,10 +18,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from every8d_async import _models as models
+from every8d_async._driver import GUARDS
 from every8d_async._errors import SessionMisuse
 from every8d_async._models import TAIPEI, DeliveryReport, Receipt, Reply
 from every8d_async._pool import Transport, in_memory, is_stock, reaches_nobody
-from every8d_async._session import GUARDS, Every8DSession
+from every8d_async._session import Every8DSession
 from every8d_async._site import is_loopback
 
 if TYPE_CHECKING:

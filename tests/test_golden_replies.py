@@ -232,7 +232,7 @@ async def test_replies_cut_on_the_way() -> None:
                     server.add(cut)
                     expected = GatewayUnavailable if endpoint.repeatable else OutcomeUnknown
                     with pytest.raises(expected) as caught:
-                        await session._call(endpoint, args)
+                        await session._driver.call(endpoint, args)
                     assert (False if endpoint.repeatable else None) is caught.value.sent
 
 

@@ -392,7 +392,7 @@ async def storm(how: str, until: int, size: int = 20) -> None:
             assert raging.cancelled >= until
             # Calls were cut while they waited, and also when their request had arrived.
             assert len(server.requests) > until / 10
-            pool: Any = session._exchange._slots
+            pool: Any = session._driver._exchange._slots
             assert pool._free.value == size
             assert len(await many(200, session.credit)) == 200
             assert pool._free.value == size

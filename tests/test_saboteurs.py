@@ -283,7 +283,7 @@ SABOTEURS = (
     ),
     Saboteur(
         "logs what was sent",
-        "_session.py",
+        "_driver.py",
         "            result = await self._admit(",
         '            _LOG.debug("going to send %s", getattr(args, "text", ""))\n'
         "            result = await self._admit(",

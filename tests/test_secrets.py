@@ -320,7 +320,7 @@ async def test_a_bug_keeps_its_whole_traceback(anyio_backend: object) -> None:
     session = Every8DSession(UID, PASSWORD, site="http://localhost", transport=transport)
     with pytest.raises(ZeroDivisionError) as caught:
         await session.sms.send(TEXT, MOBILE)
-    assert {"send", "_call", "fail"} <= {entry.name for entry in caught.traceback}
+    assert {"send", "_admit", "fail"} <= {entry.name for entry in caught.traceback}
 
 
 BAD: dict[str, Callable[[Every8DSession], Any]] = {

@@ -48,8 +48,8 @@ from every8d_async import (
     StoredToken,
     Timeout,
 )
+from every8d_async._driver import GUARDS
 from every8d_async._pool import in_memory
-from every8d_async._session import GUARDS
 from every8d_async.simulator import Account, DeadToken, Hang, HttpStatus, Refusal, Refuse, Simulator
 from tests import faulty
 from tests.certificate import server_context, trusting_context
@@ -536,7 +536,7 @@ async def test_revoking_on_close(simulator: Simulator) -> None:
     (closing,) = [r for r in simulator.requests if r.fields.get("VerifyType") == 3]
     token = closing.headers["authorization"].partition(" ")[2]
     async with in_mind(simulator) as session:
-        session._keeper._take(StoredToken(token, 0.0, math.inf))
+        session._driver._keeper._take(StoredToken(token, 0.0, math.inf))
         assert await session.check_token() is False
 
 
@@ -1082,7 +1082,7 @@ async def test_a_send_cut_while_it_logs_in_again_is_no_doubt(
             await anyio.wait_all_tasks_blocked()
             group.cancel_scope.cancel()
         caplog.clear()
-        session._keeper.drop()
+        session._driver._keeper.drop()
         simulator.faults.add("ConnectionHandler/1", Hang())
         async with anyio.create_task_group() as group:
             group.start_soon(send, session)
@@ -1217,7 +1217,7 @@ async def test_errors_lead_nowhere(server: FaultyServer) -> None:
         assert error.__context__ is None
         frames = traceback.extract_tb(error.__traceback__)
         files = {Path(frame.filename).name for frame in frames}
-        assert files <= {"test_session.py", "_border.py", "_session.py", "_resources.py"}
+        assert files <= {"test_session.py", "_border.py", "_driver.py", "_resources.py"}
     assert kinds >= {
         AccessBlocked,
         AuthenticationFailed,
@@ -1260,7 +1260,7 @@ async def test_the_deadline_covers_the_wait_for_a_connection(anyio_backend: obje
     transport = Scripted()
     async with transport.session(max_connections=1) as session:
         await session.credit()
-        slots = session._exchange._slots
+        slots = session._driver._exchange._slots
         slot = await slots.take()
         error = await failure(send(session))
         await slots.give(slot, sound=True)
@@ -1286,7 +1286,7 @@ async def test_the_deadline_covers_the_turn_of_password_mode(anyio_backend: obje
     """A call whose turn does not come while the first one is out has sent nothing."""
     transport = Scripted()
     async with transport.session(auth="password") as session:
-        gate = session._gate
+        gate = session._driver._gate
         assert gate is not None
         async with gate._lock:
             (error,) = await many(1, lambda: send(session))
@@ -1319,7 +1319,7 @@ async def test_what_serves_many_has_its_own_time(
         await anyio.sleep(50.0)
         transport.order("ConnectionHandler.ashx", *[anyio.sleep_forever] * 9)
         if token_dies:
-            session._keeper.drop()
+            session._driver._keeper.drop()
         return httpx.Response(503) if token_dies else refusal
 
     async with transport.session(timeout=Timeout(total=60.0)) as session:
@@ -1447,7 +1447,7 @@ async def test_a_login_waits_out_what_a_send_met(anyio_backend: object) -> None:
     async with transport.session() as session:
         await failure(send(session))
         held = anyio.current_time()
-        session._keeper.drop()
+        session._driver._keeper.drop()
         await send(session)
     assert transport.paths[2] == "ConnectionHandler.ashx"
     assert transport.times[2] - held == pytest.approx(7.0, abs=0.1)

@@ -20,14 +20,11 @@ from every8d_async._errors import (
     GatewayUnreachable,
     SessionMisuse,
 )
+from every8d_async._stores import MemoryTokenStore, StoredRefusal, StoredToken, TokenStore
 from every8d_async._tokens import (
     LoginMemory,
-    MemoryTokenStore,
     PasswordGate,
-    StoredRefusal,
-    StoredToken,
     TokenKeeper,
-    TokenStore,
 )
 from every8d_async._wire import Verdict
 

@@ -9,7 +9,7 @@ import pytest
 
 from every8d_async import Every8DSession, FileTokenStore, MemoryTokenStore
 from every8d_async._pool import in_memory
-from every8d_async._tokens import TokenStore
+from every8d_async._stores import TokenStore
 from every8d_async._wire import Verdict
 from every8d_async.simulator import Account, Simulator
 

@@ -83,8 +83,8 @@ class Campaign:
         sleep: Sleep = anyio.sleep,
     ) -> None:
         self._journal = journal
-        self._call = session._call  # noqa: SLF001 - within the package
-        site, uid = session._settings.site, session._account.uid  # noqa: SLF001 - likewise
+        self._call = session._driver.call  # noqa: SLF001 - within the package
+        site, uid = session._settings.site, session._settings.uid  # noqa: SLF001 - likewise
         # A digest: the account's name is nobody's business who reads the file.
         account = f"{site} {uid}".encode("utf-8", "surrogatepass")
         self._account = blake2b(account, digest_size=16).hexdigest()

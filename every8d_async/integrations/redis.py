@@ -27,8 +27,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from every8d_async._options import RateLimit
-from every8d_async._stores import Kept, plain_of, value_of
-from every8d_async._tokens import StoredToken
+from every8d_async._stores import Kept, StoredToken, plain_of, value_of
 
 __all__ = ["RedisRateLimit", "RedisTokenStore"]
 

@@ -47,7 +47,7 @@ async def log_in(site: str) -> str:
     """Give a token, as the doctor's login does."""
     async with Every8DSession("demo", "demo", site=site) as session:
         await session.credit()
-        token = session._keeper.current
+        token = session._driver._keeper.current
         assert token is not None
         return token
 

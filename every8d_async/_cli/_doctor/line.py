@@ -15,12 +15,12 @@ import anyio
 from attrs import frozen
 
 from every8d_async._cli._doctor.rows import Target
+from every8d_async._driver import GUARDS
 from every8d_async._endpoints import Credentials, Endpoint
 from every8d_async._errors import AuthenticationFailed, Every8DError
 from every8d_async._flow import Auth, Send, call
 from every8d_async._options import RetryPolicy, Timeout
 from every8d_async._pool import Pool, Transport, one_connection
-from every8d_async._session import GUARDS
 from every8d_async._transport import Exchange
 from every8d_async._wire import BadReply, Progress, Refusal, WireFailure, WireReply, WireRequest
 
