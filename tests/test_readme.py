@@ -6,6 +6,8 @@ README.md and README.zh-TW.md do what they say: every code block of both runs.
   shown. What a transcript shows is what came out, but for ids and counts; «…» leaves something out.
 - The first two ``sh`` blocks install, and so run elsewhere; see `ELSEWHERE`. A command that takes
   minutes runs in a reduced form here; see `REDUCED`.
+- The recording of a campaign is played again, whole, on a terminal; of a moving bar and of the
+  moment of its Ctrl-C only what hangs on no clock is compared; see `settled`.
 - A block in another language fails.
 """
 
@@ -16,9 +18,11 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import Context
+from datetime import timedelta
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -32,8 +36,11 @@ from respx.handlers import ASGIHandler
 import every8d_async
 from every8d_async import Every8DSession
 from every8d_async import _endpoints as endpoints
-from every8d_async.simulator import Account, Simulator
+from every8d_async.simulator import Account, Delay, Simulator
 from tests import test_fault_matrix as matrix
+from tests.certificate import server_context
+from tests.cli.kit import Terminal, table
+from tests.faulty import FaultyServer
 from tests.integrations.servers import free_port
 from tests.operations import ALL, IN_PASSWORD_MODE
 from tests.test_saboteurs import SABOTEURS
@@ -52,7 +59,7 @@ ELSEWHERE = (
 REDUCED = {"python -m pytest tests/test_fault_matrix.py": "-k closed_port"}
 
 PATIENCE = 60  # seconds, for what should take few
-UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 @frozen
@@ -189,6 +196,10 @@ def steps(block: Block) -> list[Step]:
 SHELL = list(
     {block.text: block for block in BLOCKS if block.language in {"sh", "console"}}.values()
 )
+RECORDING = next(block for block in SHELL if "$ every8d campaign run" in block.text)
+SHELL.remove(RECORDING)
+DOCTOR = next(block for block in SHELL if "$ every8d doctor\n" in block.text)
+SHELL.remove(DOCTOR)
 STEPS = [step for block in SHELL if block.lines not in ELSEWHERE for step in steps(block)]
 SERVERS = [step for step in STEPS if step.port]
 CALLS = [step for step in STEPS if "127.0.0.1" in step.command]
@@ -219,8 +230,12 @@ def run(command: str, place: Path = ROOT) -> subprocess.CompletedProcess[str]:
 
 def check(shown: str, printed: str) -> None:
     """See that a transcript shows what was printed; ids, counts and JSON's blanks may differ."""
+    assert fits(shown, printed), printed
+
+
+def fits(shown: str, printed: str) -> bool:
     pattern = re.escape(_comparable(shown)).replace("…", ".*?")
-    assert re.fullmatch(pattern, _comparable(printed), re.DOTALL), printed
+    return re.fullmatch(pattern, _comparable(printed), re.DOTALL) is not None
 
 
 def _comparable(text: str) -> str:
@@ -257,16 +272,31 @@ def serving(step: Step) -> Generator[str]:
 
 @pytest.mark.parametrize("server", SERVERS, ids=str)
 def test_server_answers_as_shown(server: Step) -> None:
-    """Each server starts by its command, and every call of its port gets what is shown."""
+    """
+    Each server starts by its command, and every call of its port gets what is shown.
+
+    An id that a call names is the one that was given here. What only reads is asked until it gives
+    what is shown: reports come in their own time.
+    """
     calls = [call for call in CALLS if f"127.0.0.1:{server.port}/" in call.command]
     assert calls
+    given: dict[str, str] = {}
     with serving(server) as port:
         for call in calls:
             # A progress bar is shown outside of terminals alone.
             command = call.command.replace("curl ", "curl --silent --show-error ", 1)
-            done = run(command.replace(f":{server.port}/", f":{port}/"))
+            command = command.replace(f":{server.port}/", f":{port}/")
+            for shown, ours in given.items():
+                command = command.replace(shown, ours)
+            done = run(command)
+            until = time.monotonic() + PATIENCE
+            while " -d " not in command and not fits(call.shown, done.stdout):
+                assert time.monotonic() < until, done.stdout
+                time.sleep(0.05)
+                done = run(command)
             assert done.returncode == 0, done.stdout
             check(call.shown, done.stdout)
+            given |= zip(re.findall(UUID, call.shown), re.findall(UUID, done.stdout), strict=False)
 
 
 @pytest.mark.parametrize("call", CALLS, ids=str)
@@ -298,6 +328,109 @@ def test_commands_print_what_is_shown(block: Block, tmp_path: Path) -> None:
     assert code == 0
 
 
+# --- commands that need a gateway of a special kind ---
+
+
+@pytest.fixture
+def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the command an account, and a home of its own."""
+    for name in ("HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    for name in ("EVERY8D_UID", "EVERY8D_PASSWORD"):
+        monkeypatch.setenv(name, "demo")
+    monkeypatch.delenv("EVERY8D_PROXY", raising=False)
+
+
+@pytest.mark.usefixtures("account")
+def test_doctor_finds_what_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site whose certificate nobody knows gets the diagnosis that is shown, and its exit code."""
+    doctor, code = steps(DOCTOR)
+    with FaultyServer(tls=server_context()) as server:
+        monkeypatch.setenv("EVERY8D_SITE", f"https://localhost:{server.port}")
+        done = run(doctor.command, tmp_path)
+    check(doctor.shown.replace("8443", str(server.port)), done.stdout)
+    assert (code.command, code.shown) == ("echo $?", str(done.returncode))
+
+
+PEOPLE = 20_000
+BAR = re.compile(r" *\d+% [━╺╸]+ [\d,]+/20,000(?: [\d,]+/s)?(?: [\d:]+ left)?")
+INTERRUPTED = re.compile(r"20,000 in all: (\S+) planned, (\S+) accepted; \2 points taken\.")
+
+
+def settled(lines: Iterable[str]) -> list[str]:
+    """
+    Give what a recording and another run of the same have in common.
+
+    A bar counts as it stood last, but for how far, how fast, and how long still. How many had been
+    sent to when somebody pressed Ctrl-C is as it came; it must add up to all.
+    """
+    kept: list[str] = []
+    for line in filter(None, map(str.rstrip, lines)):
+        if found := INTERRUPTED.fullmatch(line):
+            assert sum(int(count.replace(",", "")) for count in found.groups()) == PEOPLE
+            kept.append("interrupted")
+        elif BAR.match(line):
+            if kept and kept[-1].startswith("bar"):
+                kept.pop()
+            kept.append(re.sub(r"[\d,]+ pts", "N pts", BAR.sub("bar", line)))
+        else:
+            kept.append(line)
+    return kept
+
+
+def played(step: Step, place: Path) -> tuple[list[str], int]:
+    """Run a command as somebody at a terminal of 80 columns does; give its lines and its code."""
+    if not step.command.startswith("every8d "):
+        done = run(step.command, place)
+        return done.stdout.splitlines(), done.returncode
+    terminal = Terminal(*shlex.split(step.command)[1:])
+    if "[y/N]: y" in step.shown:
+        terminal.expect("[y/N]: ")
+        terminal.type("y\n")
+    if "Ctrl-C" in step.shown:
+        terminal.expect(" pts ")
+        terminal.interrupt()
+    code = terminal.end()
+    return terminal.lines, code
+
+
+@pytest.mark.usefixtures("account")
+def test_recording_plays_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The recorded campaign, played again, ends as recorded: interrupted, resumed, nobody got two.
+
+    All of its commands run, with all of the people, against a simulator that is slower still. What
+    was said is what is recorded, as far as it hangs on no clock; no line is longer than 80 columns.
+    """
+    rows = ((f"091{n:07}", f"您的訂單 {n} 已出貨", f"order-{n}") for n in range(PEOPLE))
+    table(tmp_path / "people.csv", ("mobile", "text", "reference"), rows)
+    simulator = Simulator(
+        accounts=[Account(uid="demo", password="demo", credit=50_000)], control=True
+    )
+    simulator.faults.add("SendParam", Delay(timedelta(seconds=1)), rate=1.0)
+    monkeypatch.chdir(tmp_path)
+    code = 0
+    with simulator.serve() as url:
+        monkeypatch.setenv("EVERY8D_SITE", url)
+        for step in steps(RECORDING):
+            if step.command == "echo $?":
+                assert step.shown == str(code)
+                continue
+            lines, code = played(step, tmp_path)
+            assert settled(lines) == settled(step.shown.splitlines())
+            assert all(len(line) <= 80 for line in lines)
+    assert max(map(len, RECORDING.lines)) <= 80
+
+
+def test_a_recording_that_differs_is_found() -> None:
+    """The comparison sees what is unknown, and people who are missing."""
+    bar = " 62% ━━━╸━━ 12,500/20,000 5,280/s 0:01 left 12,500 pts 0 unknown"
+    assert settled([bar, bar]) == ["bar N pts 0 unknown"]
+    assert settled([bar]) != settled([bar.replace("0 unknown", "1 unknown")])
+    with pytest.raises(AssertionError):
+        settled(["20,000 in all: 7,000 planned, 12,500 accepted; 12,500 points taken."])
+
+
 @pytest.mark.parametrize("readme", READMES)
 def test_first_blocks_are_the_two_commands(readme: str) -> None:
     """The first ``sh`` block installs and runs the demo, the second installs and runs the tests."""
@@ -319,7 +452,7 @@ def test_figures_of_the_proofs(readme: str) -> None:
     unmet = len(ALL) * (2 + 1 + 2 * len(matrix.TUNNELS))
     text = TEXTS[readme]
     assert re.search(rf"\b{faults} (?:faults of the wire|種網路故障)", text)
-    assert f"fault matrix: {2 * (met + unmet)} cells, 0 doubles, 0 losses\n" in text
+    assert f"fault matrix: {2 * (met + unmet)} cells, 0 doubles, 0 losses, 0 leaks\n" in text
     assert re.search(rf"\b{len(SABOTEURS)} (?:ways|種方式)", text)
 
 

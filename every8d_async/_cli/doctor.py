@@ -280,7 +280,7 @@ def _price(plan: Plan) -> str:
     time = f"{plan.seconds / _MINUTE:.0f} minutes" if long else f"{plan.seconds:.0f} seconds"
     return (
         f"The live probe sends {MESSAGES} messages to that number, about {points(plan.points)} "
-        f"points by our estimate, and takes up to {time}. It logs in {LOGINS} times more and "
+        f"by our estimate, and takes up to {time}. It logs in {LOGINS} times more and "
         "closes a token: programs that use this account may have to log in again, which a session "
         "of this package does by itself."
     )
