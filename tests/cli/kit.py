@@ -112,6 +112,15 @@ class Terminal:
         """Press Ctrl-C; in a session of its own the child has no terminal to tell it."""
         self._process.send_signal(signal.SIGINT)
 
+    def refuse(self) -> None:
+        """
+        Press Ctrl-C at a question, until it is heard.
+
+        A signal that comes just before `input` begins to wait is seen after the next one only.
+        """
+        while not select.select([self._own], [], [], 1)[0]:
+            self.interrupt()
+
     def end(self) -> int:
         """Read to the end; give the exit code."""
         while self._read():

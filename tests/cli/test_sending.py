@@ -340,7 +340,7 @@ def test_the_answer_on_a_terminal(
     terminal.expect("Send 3 messages for about 3 points? [y/N]")
     assert "Credit: 100,000.00 points." in terminal.text
     if keys == "\x03":
-        terminal.interrupt()
+        terminal.refuse()
     else:
         terminal.type(keys)
     assert (terminal.end(), len(simulator.sent)) == (code, sent)
