@@ -118,8 +118,10 @@ class Terminal:
 
         A signal that comes just before `input` begins to wait is seen after the next one only.
         """
-        while not select.select([self._own], [], [], 1)[0]:
+        while self._process.poll() is None:
             self.interrupt()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(5)
 
     def end(self) -> int:
         """Read to the end; give the exit code."""
