@@ -337,6 +337,7 @@ class FaultyServer:
         self.accepted = 0
         self.hung = 0
         self.dripped = 0
+        self.written = 0  # faults that are with the client in full
         self.tunnels: list[bytes] = []
 
     @property
@@ -546,6 +547,9 @@ class FaultyServer:
                 if self._stopping.wait(fault.pause):
                     break
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, False)
+        with self._changed:
+            self.written += 1
+            self._changed.notify_all()
         return self._end(stream, fault.end)
 
     def _tell_dripped(self) -> None:
