@@ -28,7 +28,7 @@ class Pace:
     @property
     def is_held(self) -> bool:
         """Tell whether the gateway's word holds everything back."""
-        return anyio.current_time() < self._held_until
+        return self._held_until > -math.inf and anyio.current_time() < self._held_until
 
     def hold(self, seconds: float) -> None:
         """Let nothing go for so long: the gateway asked for it."""

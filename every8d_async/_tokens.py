@@ -152,6 +152,13 @@ class TokenKeeper:
         """Let remembered refusals stand no longer."""
         self._memory.forgive()
 
+    def ready(self) -> str | None:
+        """Give the token at hand; near its end a renewal begins, for which nobody waits."""
+        value = self.current
+        if value is not None and self._clock() >= self._renew_at and not self._closed:
+            self._login_under_way()
+        return value
+
     async def token(self) -> str:
         """
         Give a live token, logging in where there is none.
@@ -160,9 +167,7 @@ class TokenKeeper:
             AuthenticationFailed: The login was refused, now or lately.
             Every8DError: The login failed otherwise.
         """
-        if (value := self.current) is not None:
-            if self._clock() >= self._renew_at and not self._closed:
-                self._login_under_way()
+        if (value := self.ready()) is not None:
             return value
         self._memory.check()
         return await self._login_under_way().wait()

@@ -68,7 +68,13 @@ class Exchange:
 
     def __init__(self, site: str, slots: Slots, timeout: Timeout) -> None:
         self._base = f"{site}/{_API}"
-        self._host = urlsplit(site).netloc
+        # As bytes: httpx would encode them again for each request.
+        self._head = [
+            (b"Host", urlsplit(site).netloc.encode()),
+            (b"User-Agent", _AGENT.encode()),
+            (b"Accept", b"*/*"),
+            (b"Accept-Encoding", b"identity"),
+        ]
         self._slots = slots
         self._urls: dict[str, httpx.URL] = {}
         self._limits = {
@@ -146,15 +152,12 @@ class Exchange:
         if url is None:
             url = self._urls[request.path] = httpx.URL(self._base + request.path)
         headers = [
-            ("Host", self._host),
-            ("User-Agent", _AGENT),
-            ("Accept", "*/*"),
-            ("Accept-Encoding", "identity"),
-            ("Content-Type", request.content_type),
-            ("Content-Length", str(len(request.body))),
+            *self._head,
+            (b"Content-Type", request.content_type.encode()),
+            (b"Content-Length", b"%d" % len(request.body)),
         ]
         if request.token is not None:
-            headers.append(("Authorization", f"Bearer {request.token}"))
+            headers.append((b"Authorization", b"Bearer " + request.token.encode()))
         # `stream=`, not `content=`: that would hand the bytes over without asking the witness.
         return httpx.Request(
             "POST",
@@ -197,13 +200,20 @@ async def _read(response: httpx.Response, limit: int) -> WireReply:
 async def _read_body(stream: httpx.AsyncByteStream, limit: int) -> bytes | None:
     chunks: list[bytes] = []
     size = 0
+    pieces = aiter(stream)
+    async for chunk in pieces:
+        size += len(chunk)
+        if size > limit:
+            await _end(pieces)
+            return None
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+async def _end(pieces: AsyncIterator[bytes]) -> None:
+    # A cancel ends all the generators underneath from within; after a break they would be
+    # collected half-way, which trio warns of.
     with anyio.CancelScope() as scope:
-        async for chunk in stream:
-            size += len(chunk)
-            if size > limit:
-                # A cancel ends all the generators underneath from within; after a break they
-                # would be collected half-way, which trio warns of.
-                scope.cancel()
-            else:
-                chunks.append(chunk)
-    return None if size > limit else b"".join(chunks)
+        scope.cancel()
+        async for _ in pieces:
+            pass
