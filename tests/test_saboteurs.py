@@ -211,8 +211,8 @@ SABOTEURS = (
     Saboteur(
         "logs in for each call",
         "_tokens.py",
-        "if (value := self.current) is not None:\n            if",
-        "if (value := self.current) is not None and self._closed:\n            if",
+        "if (value := self.ready()) is not None:",
+        "if (value := self.ready()) is not None and self._closed:",
         (f"{TOKENS}::test_a_renewal_starts_ahead_and_nobody_waits",),
     ),
     Saboteur(
