@@ -609,6 +609,21 @@ async def test_no_more_is_read_than_the_limit() -> None:
     assert pieces.closed
 
 
+async def test_a_stream_that_never_waits_is_read_to_its_end_and_kept_nowhere() -> None:
+    """A cut would leave its generator half-way: the rest is dropped, piece by piece."""
+    given: list[int] = []
+
+    class Unwaiting(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            for number in range(20):
+                given.append(number)
+                yield b"1" * 100
+
+    reply = await over(answering(httpx.Response(200, stream=Unwaiting()))).send(wire(limit=1000))
+    assert reply == WireReply(200, {}, b"", fault="the reply is larger than 1000 bytes")
+    assert len(given) == 20
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP", "br", "identity, gzip", "x"])
 async def test_an_encoded_reply_is_not_unpacked(encoding: str) -> None:
     """Plain bytes were asked for; anything else is refused unread."""
