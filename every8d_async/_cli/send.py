@@ -53,6 +53,8 @@ from every8d_async._requests import Options, text_message
 
 _LONG = 50_000  # lines that take a second to check
 _SHOWN = 20  # bad lines, where nothing is sent for them
+Lines = tuple[int, int]  # the first and the last of a batch
+
 _RESULTS = ("line", "mobile", "reference", "state", "batch_id", "detail")
 
 
@@ -362,7 +364,8 @@ class Bulk:
 
     Attributes:
         checked: What its lines come to.
-        next_line: Where another run would go on.
+        next_line: Where another run would go on: behind the last line that may have been sent, or
+            that the gateway refused.
     """
 
     def __init__(self, out: Output, job: Job, sheet: Sheet, limits: dict[str, Any]) -> None:
@@ -372,7 +375,9 @@ class Bulk:
         self._sheet = sheet
         self._limits = limits
         self._codes = {Exit.DONE}
-        self.next_line = 2  # behind the last line that was begun
+        self.next_line = max(sheet.from_line, 2)
+        self._nothing: list[Lines] = []  # of batches of which nobody got anything
+        self._short: list[tuple[Lines, int]] = []  # of batches of which some got nothing
         self._fault: OSError | None = None
 
     def _start(self, session: Every8DSession, rows: Iterable[Row]) -> BulkRun[Any]:
@@ -419,9 +424,7 @@ class Bulk:
         interrupt: Interrupt,
     ) -> None:
         self._codes.add(exit_of(outcome))
-        # Lines that can't be sent are told as they are read, before those that wait for company.
-        if not isinstance(outcome.error, InvalidRequest):
-            self.next_line = max(self.next_line, outcome.messages[-1].line + 1)
+        self._note_lines(outcome)
         if self._fault is None:
             try:
                 self._tell(outcome, file)
@@ -431,6 +434,18 @@ class Bulk:
                 interrupt.stop()
         summary = run.summary
         report(progress_of(summary), points=summary.cost, unknown=summary.unknown)
+
+    def _note_lines(self, outcome: BatchOutcome[Any]) -> None:
+        lines = outcome.messages[0].line, outcome.messages[-1].line
+        unsent = outcome.receipt.unsent if outcome.receipt else 0
+        if outcome.state == "not_sent" or unsent == len(outcome.messages):
+            self._nothing.append(lines)
+            return
+        if unsent:
+            self._short.append((lines, unsent))
+        # Lines that can't be sent are told as they are read, before those that wait for company.
+        if not isinstance(outcome.error, InvalidRequest):
+            self.next_line = max(self.next_line, lines[1] + 1)
 
     def _tell(self, outcome: BatchOutcome[Any], file: CsvFile | None) -> None:
         rows: tuple[Row, ...] = outcome.messages
@@ -461,9 +476,17 @@ class Bulk:
             self._codes.add(Exit.FAILED)
             self._out.note(f"Stopped, since results can't be written: {self._fault}.")
         code = weightiest(*self._codes)
-        on = self.next_line if summary.not_attempted else None
+        passed = joined(lines for lines in self._nothing if lines[0] < self.next_line)
+        more = summary.not_attempted or any(line >= self.next_line for line, _ in self._nothing)
+        on = self.next_line if more else None
         self._out.result(
-            {"summary": summary, "paused": reason, "next_line": on, "exit_code": code},
+            {
+                "summary": summary,
+                "paused": reason,
+                "next_line": on,
+                "passed_lines": passed,
+                "exit_code": code,
+            },
             f"{told(summary)}.",
         )
         if reason:
@@ -473,9 +496,23 @@ class Bulk:
                 "UNKNOWN may have been sent: look at the gateway's records before you send those "
                 "lines again."
             )
+        for (first, last), count in self._short:
+            self._out.note(f"Of lines {first}-{last} {count:,} got nothing, for want of credit.")
+        if passed:
+            words = ", ".join(f"{first}-{last}" for first, last in passed)
+            self._out.note(f"Lines {words} got nothing: send them from a file of their own.")
         if on is not None:
             self._out.note(f"To go on: the same command with --from-line {on}")
         self._out.end(code)
+
+
+def joined(parts: Iterable[Lines]) -> list[Lines]:
+    """Put lines in order, those that follow each other as one."""
+    found: list[Lines] = []
+    for first, last in sorted(parts):
+        begins = found.pop()[0] if found and found[-1][1] + 1 == first else first
+        found.append((begins, last))
+    return found
 
 
 def start(job: Job, session: Every8DSession, rows: Iterable[Row], **limits: Any) -> BulkRun[Any]:

@@ -14,7 +14,7 @@ from every8d_async._cli._gateway import gateway
 from every8d_async._cli._output import Output
 from every8d_async._cli._sheet import Checked, Sheet
 from every8d_async._cli._table import CsvFile
-from every8d_async._cli.send import Bulk, Job
+from every8d_async._cli.send import Bulk, Job, joined
 from every8d_async.simulator import Delay, FirewallPage, HttpStatus, Refuse, Reset, Simulator
 from tests.kit import PICTURES
 
@@ -407,6 +407,65 @@ def test_a_pause_tells_where_to_go_on(simulator: Simulator, tmp_path: Path) -> N
     assert "To go on: the same command with --from-line 8" in done.stderr
     assert invoke(*words, "--from-line", "8").exit_code == 0
     assert len({message.mobile for message in simulator.sent}) == len(simulator.sent) == 10
+
+
+@pytest.mark.parametrize("fault", [Refuse(-101, "wrong"), FirewallPage()])
+@pytest.mark.parametrize("begin", [2, 5])
+def test_nobody_is_passed_over_who_got_nothing(
+    fault: Refuse, begin: int, simulator: Simulator, tmp_path: Path
+) -> None:
+    """A run that sent nothing goes on where it began, whatever it had begun."""
+    simulator.faults.add("ConnectionHandler", fault, rate=1.0)
+    file = people(tmp_path / "p.csv", 20)
+    words = ["send", "--csv", str(file), "--yes", "--batch-size", "2", "--from-line", str(begin)]
+    done = invoke(*words, "--json")
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert (done.exit_code, simulator.sent) == (Exit.ACCESS, ())
+    assert last["summary"]["not_sent"] > 0
+    assert (last["next_line"], last["passed_lines"]) == (begin, [])
+    assert f"To go on: the same command with --from-line {begin}\n" in done.stderr
+
+
+def test_a_run_of_one_batch_tells_how_to_go_on(simulator: Simulator, tmp_path: Path) -> None:
+    """Also where all was attempted there is a line to go on from, if it was not sent."""
+    simulator.faults.add("SendParam", HttpStatus(429))
+    file = people(tmp_path / "p.csv", 1)
+    done = invoke("send", "--csv", str(file), "--yes")
+    assert done.exit_code == Exit.LATER
+    assert "To go on: the same command with --from-line 2\n" in done.stderr
+
+
+def test_lines_that_got_nothing_before_others_are_named(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    """What a later success leaves behind is named: no line to go on from can reach it."""
+    simulator.faults.add("SendParam", HttpStatus(429), times=2)
+    file = people(tmp_path / "p.csv", 6)
+    words = ["send", "--csv", str(file), "--yes", "--batch-size", "2", "--in-flight", "1"]
+    done = invoke(*words, "--json")
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert (last["next_line"], last["passed_lines"]) == (None, [[2, 5]])
+    assert "Lines 2-5 got nothing: send them from a file of their own.\n" in done.stderr
+    assert "To go on" not in done.stderr
+
+
+def test_lines_are_joined() -> None:
+    """Batches come as they end; lines that follow each other are one stretch, others are not."""
+    assert joined([(8, 9), (2, 3), (4, 5)]) == [(2, 5), (8, 9)]
+
+
+@pytest.mark.parametrize("simulator", [5], indirect=True)
+def test_lines_without_credit_are_not_passed_over(simulator: Simulator, tmp_path: Path) -> None:
+    """A batch of which nobody got anything comes again; one of which some did is named."""
+    simulator.faults.add("SendParam", Delay(timedelta(seconds=0.5)), rate=1.0)
+    file = people(tmp_path / "p.csv", 20)
+    words = ["send", "--csv", str(file), "--yes", "--batch-size", "10", "--in-flight", "2"]
+    done = invoke(*words, "--json")
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert (done.exit_code, last["summary"]["unsent"]) == (Exit.CREDIT, 15)
+    short = 2 if last["next_line"] == 12 else 12
+    assert f"Of lines {short}-{short + 9} 5 got nothing, for want of credit.\n" in done.stderr
+    assert last["passed_lines"] == ([] if short == 2 else [[2, 11]])
 
 
 @pytest.mark.parametrize(
