@@ -147,7 +147,7 @@ def send(
 
     every8d send "Hello" --csv people.csv     with column mobile; the text is for all
 
-    every8d send --template "Dear %field1%" --csv people.csv     mobile,field1,…
+    every8d send --template "Dear %field1%" --csv people.csv     mobile,field1,...
     """
     job = Job(text, template, filtered, subject, at, valid_for, event_id)
     with telling(as_json=as_json) as out:
@@ -349,7 +349,12 @@ def _tell_receipt(out: Output, receipt: Receipt | FilteredReceipt, follow: str) 
     words.append("" if receipt.credit is None else f"{points(receipt.credit)} left.")
     if receipt.batch_id:
         words.append(f"\nTo follow it: {follow} {receipt.batch_id}")
-    out.result(asdict(receipt), " ".join(filter(None, words)).replace(" \n", "\n"))
+    said = " ".join(filter(None, words)).replace(" \n", "\n")
+    try:
+        out.result(asdict(receipt), said)
+    except OSError as error:
+        out.note(f"The receipt can't be written ({error}), but this WAS sent; not again:\n{said}")
+        out.end(Exit.FAILED)
     if receipt.unsent:
         out.note(f"{receipt.unsent:,} got nothing: the credit is gone. Buy points first.")
         out.end(Exit.CREDIT)
@@ -474,12 +479,14 @@ class Bulk:
     def _end(self, summary: BulkSummary, reason: str) -> None:
         if self._fault is not None:
             self._codes.add(Exit.FAILED)
-            self._out.note(f"Stopped, since results can't be written: {self._fault}.")
+            self._out.note(
+                f"Stopped, since results can't be written: {self._fault}. {told(summary)}."
+            )
         code = weightiest(*self._codes)
         passed = joined(lines for lines in self._nothing if lines[0] < self.next_line)
         more = summary.not_attempted or any(line >= self.next_line for line, _ in self._nothing)
         on = self.next_line if more else None
-        self._out.result(
+        self._sum_up(
             {
                 "summary": summary,
                 "paused": reason,
@@ -504,6 +511,14 @@ class Bulk:
         if on is not None:
             self._out.note(f"To go on: the same command with --from-line {on}")
         self._out.end(code)
+
+    def _sum_up(self, plain: dict[str, object], words: str) -> None:
+        """Give the sum on stdout, or else on stderr: what to do next is said after it."""
+        try:
+            self._out.result(plain, words)
+        except OSError as error:
+            self._out.note(f"Results can't be written: {error}. {words}")
+            self._out.end(Exit.FAILED)
 
 
 def joined(parts: Iterable[Lines]) -> list[Lines]:

@@ -42,6 +42,18 @@ def run(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     )
 
 
+def shell(line: str) -> subprocess.CompletedProcess[str]:
+    """Run a line in a shell, as where it closes or redirects what a command writes to."""
+    return subprocess.run(
+        ["sh", "-c", line],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=PATIENCE,
+    )
+
+
 def start(*words: str) -> subprocess.Popen[str]:
     """Start a command in a child process, on pipes."""
     return subprocess.Popen(

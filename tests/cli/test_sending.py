@@ -2,6 +2,7 @@
 
 import io
 import json
+import shlex
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -18,7 +19,19 @@ from every8d_async._cli.send import Bulk, Job, joined
 from every8d_async.simulator import Delay, FirewallPage, HttpStatus, Refuse, Reset, Simulator
 from tests.kit import PICTURES
 
-from .kit import Terminal, invoke, mobile, people, read_table, run, start, table, wait_for
+from .kit import (
+    Terminal,
+    command,
+    invoke,
+    mobile,
+    people,
+    read_table,
+    run,
+    shell,
+    start,
+    table,
+    wait_for,
+)
 
 
 def texts(simulator: Simulator) -> list[tuple[str, str]]:
@@ -567,6 +580,29 @@ def test_results_that_can_t_be_written_stop_the_run(
     assert f"--from-line {sent + 2}\n" in said
 
 
+def test_a_sum_that_can_t_be_written_is_told(
+    simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where only the last line finds the disk full, it is on stderr, and the end no success."""
+    notes: list[str] = []
+    out = Output(as_json=False)
+    bulk = Bulk(out, Job(None), Sheet(people(tmp_path / "p.csv", 2), "text"), {})
+    bulk.check(tmp_path / "p.csv", skip_bad=False)
+
+    def result(plain: dict[str, object], _words: str) -> None:
+        if "summary" in plain:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(out, "result", result)
+    monkeypatch.setattr(out, "note", notes.append)
+    with gateway(out, simulate=False, account=None) as way:
+        bulk.run(way, None)
+    assert notes == [
+        "Results can't be written: [Errno 28] No space left on device. 2 accepted; 2 points."
+    ]
+    assert (out.code, len(simulator.sent)) == (Exit.FAILED, 2)
+
+
 def test_a_line_refused_while_others_wait(simulator: Simulator, tmp_path: Path) -> None:
     """A line that only the send refuses (as when its time has passed) moves no line to go on."""
     rows = [[mobile(1), "x"], ["123", "x"], [mobile(2), "x"], [mobile(3), "x"]]
@@ -597,6 +633,40 @@ def test_whoever_reads_the_results_may_go_away(simulator: Simulator, tmp_path: P
     assert f"--from-line {sent + 2}\n" in said
     assert "Traceback" not in said
     assert "BrokenPipeError" not in said.replace("Broken pipe", "")
+
+
+@pytest.mark.parametrize("where", [">/dev/full", ">&-", "| true"])
+@pytest.mark.parametrize("option", ["", "--json"])
+def test_a_receipt_that_can_t_be_written_is_told(
+    where: str, option: str, simulator: Simulator
+) -> None:
+    """What was sent is told on stderr, with its batch, so that nobody sends it again."""
+    # The reader of a pipe is gone for sure before anything is sent.
+    wait = "sleep 0; " if where != "| true" else "sleep 0.5; "
+    done = shell(f"( {wait}{shlex.join(command('send', 'Hello', '0912345678'))} {option} ) {where}")
+    batch = simulator.batches[0].batch_id
+    assert "this WAS sent; not again:\n1 sent for 1 point." in done.stderr
+    assert f"To follow it: every8d watch {batch}\n" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    assert done.returncode == (0 if where == "| true" else Exit.FAILED)  # that of `true`
+
+
+@pytest.mark.parametrize("where", [">/dev/full", ">&-"])
+@pytest.mark.parametrize("option", ["", "--json"])
+def test_the_way_on_is_told_though_results_can_t_be_written(
+    where: str, option: str, simulator: Simulator, tmp_path: Path
+) -> None:
+    """Where stdout takes nothing, the sum and the line to go on from are on stderr."""
+    file = people(tmp_path / "p.csv", 40)
+    words = ["send", "--csv", str(file), "--yes", "--batch-size", "2", "--in-flight", "2"]
+    done = shell(f"{shlex.join(command(*words))} {option} {where}")
+    sent = len(simulator.sent)
+    assert 0 < sent < 40
+    assert done.returncode == Exit.INTERRUPTED
+    assert f"{sent} accepted, {40 - sent} not attempted" in done.stderr
+    assert done.stderr.endswith(f"To go on: the same command with --from-line {sent + 2}\n")
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("left", [True, False])
