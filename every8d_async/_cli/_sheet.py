@@ -230,9 +230,10 @@ def decode(data: bytes, encoding: str | None, file: Path) -> str:
         except UnicodeDecodeError as error:
             lines.append(data.count(b"\n", 0, error.start) + 1)
     names = " nor ".join(tried)
+    say = "say --encoding" if encoding is None else "say another --encoding"
     raise Failure(
         Exit.MEND,
-        f"{file}, line {lines[0]}: it is not in {names}; say --encoding. Nothing was sent.",
+        f"{file}, line {lines[0]}: it is not in {names}; {say}. Nothing was sent.",
     )
 
 

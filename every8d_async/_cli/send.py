@@ -22,7 +22,7 @@ from every8d_async import (
     Receipt,
 )
 from every8d_async._cli._drive import confirm, drive, exit_of, progress_of, told
-from every8d_async._cli._exits import Exit, Failure, weightiest
+from every8d_async._cli._exits import Exit, Failure, sentence_of, weightiest
 from every8d_async._cli._gateway import Gateway, gateway
 from every8d_async._cli._interrupt import Interrupt
 from every8d_async._cli._options import (
@@ -52,6 +52,8 @@ from every8d_async._estimate import estimate_mms, estimate_sms
 from every8d_async._requests import Options, text_message
 
 _LONG = 50_000  # lines that take a second to check
+_MANY = 100  # numbers on the command line: more are a bulk send
+_BATCH_SIZE, _IN_FLIGHT = 500, 8
 _SHOWN = 20  # bad lines, where nothing is sent for them
 Lines = tuple[int, int]  # the first and the last of a batch
 
@@ -129,8 +131,8 @@ def send(
     valid_for: ValidFor = None,
     subject: Subject = "",
     event_id: EventId = None,
-    batch_size: BatchSize = 500,
-    in_flight: InFlight = 8,
+    batch_size: BatchSize = _BATCH_SIZE,
+    in_flight: InFlight = _IN_FLIGHT,
     max_points: MaxPoints = None,
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -153,7 +155,26 @@ def send(
     with telling(as_json=as_json) as out:
         if csv is None:
             _check_arguments(job, mobiles)
-            _send_once(out, job, mobiles or [], dry_run, simulate, account)
+            _refuse_without_csv(
+                {
+                    "--encoding": encoding is not None,
+                    "--skip-bad": skip_bad,
+                    "--from-line": from_line > 1,
+                    "--results": results is not None,
+                    "--batch-size": batch_size != _BATCH_SIZE,
+                    "--in-flight": in_flight != _IN_FLIGHT,
+                    "--max-points": max_points is not None,
+                }
+            )
+            _send_once(
+                out,
+                job,
+                mobiles or [],
+                yes=yes,
+                dry_run=dry_run,
+                simulate=simulate,
+                account=account,
+            )
             return
         _check_file_arguments(job, mobiles)
         sheet = Sheet(csv, job.shape, encoding=encoding, send_at=job.send_at, from_line=from_line)
@@ -182,6 +203,7 @@ def mms(
     valid_for: ValidFor = None,
     event_id: EventId = None,
     dry_run: DryRun = False,
+    yes: Yes = False,
     simulate: Simulate = False,
     account: AccountFile = None,
     as_json: Json = False,
@@ -196,7 +218,7 @@ def mms(
             event_id=event_id,
             picture=read_picture(picture),
         )
-        _send_once(out, job, mobiles, dry_run, simulate, account)
+        _send_once(out, job, mobiles, yes=yes, dry_run=dry_run, simulate=simulate, account=account)
 
 
 def estimate(
@@ -252,6 +274,13 @@ def _check_arguments(job: Job, mobiles: list[str] | None) -> None:
         )
 
 
+def _refuse_without_csv(said: dict[str, bool]) -> None:
+    """Refuse what would be ignored: a limit that isn't kept costs money."""
+    for name, used in said.items():
+        if used:
+            raise Failure(Exit.MEND, f"{name} goes with --csv FILE. Nothing was sent.")
+
+
 def _check_file_arguments(job: Job, mobiles: list[str] | None) -> None:
     if mobiles:
         raise Failure(
@@ -285,6 +314,8 @@ def _send_once(
     out: Output,
     job: Job,
     mobiles: list[str],
+    *,
+    yes: bool,
     dry_run: bool,
     simulate: bool,
     account: Path | None,
@@ -294,6 +325,9 @@ def _send_once(
         would_send(out, len(mobiles), _checked_cost(job, job.text, mobiles))
         return
     with gateway(out, simulate=simulate, account=account) as way:
+        if len(mobiles) > _MANY:
+            cost = _checked_cost(job, job.text, mobiles)
+            confirm(out, way, len(mobiles), cost, yes=yes)
         follow = f"every8d watch{way.flags}{' --mms' if job.picture else ''}"
         once = _once(job, job.text, mobiles)
 
@@ -484,8 +518,8 @@ class Bulk:
             )
         code = weightiest(*self._codes)
         passed = joined(lines for lines in self._nothing if lines[0] < self.next_line)
-        more = summary.not_attempted or any(line >= self.next_line for line, _ in self._nothing)
-        on = self.next_line if more else None
+        left = summary.not_attempted or any(line >= self.next_line for line, _ in self._nothing)
+        on = self.next_line if left else None
         self._sum_up(
             {
                 "summary": summary,
@@ -509,7 +543,10 @@ class Bulk:
             words = ", ".join(f"{first}-{last}" for first, last in passed)
             self._out.note(f"Lines {words} got nothing: send them from a file of their own.")
         if on is not None:
-            self._out.note(f"To go on: the same command with --from-line {on}")
+            # Where the limit let nothing begin, the same command would at once pause again.
+            stuck = reason.startswith("max_points") and not progress_of(summary)
+            more = "a higher --max-points and " if stuck else ""
+            self._out.note(f"To go on: the same command with {more}--from-line {on}")
         self._out.end(code)
 
     def _sum_up(self, plain: dict[str, object], words: str) -> None:
@@ -580,7 +617,7 @@ def tell_bad(out: Output, checked: Checked, file: Path, *, skip_bad: bool) -> No
 
 def _detail(outcome: BatchOutcome[Any]) -> str:
     if outcome.error is not None:
-        return str(outcome.error)
+        return sentence_of(outcome.error)
     receipt = outcome.receipt
     if receipt is None:
         return "cut before an answer came" if outcome.state == "unknown" else ""

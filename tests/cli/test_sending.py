@@ -108,6 +108,13 @@ def test_credit_gone_is_not_done(simulator: Simulator) -> None:
         ("send", 2, 'every8d send "Hello" 0912345678'),
         ("send Hello", 2, "say a text and a mobile"),
         ("send Hello 0912345678 --template x", 2, "--template goes with --csv"),
+        ("send Hello 0912345678 --max-points 1", 2, "--max-points goes with --csv"),
+        ("send Hello 0912345678 --results r.csv", 2, "--results goes with --csv"),
+        ("send Hello 0912345678 --from-line 2", 2, "--from-line goes with --csv"),
+        ("send Hello 0912345678 --skip-bad", 2, "--skip-bad goes with --csv"),
+        ("send Hello 0912345678 --encoding big5", 2, "--encoding goes with --csv"),
+        ("send Hello 0912345678 --batch-size 1", 2, "--batch-size goes with --csv"),
+        ("send Hello 0912345678 --in-flight 1", 2, "--in-flight goes with --csv"),
         ("send Hello 0912345678 --at tomorrow", 2, "'tomorrow' is no time"),
         ("send Hello 0912345678 --at 2001-01-01", 2, "is more than 60 s past"),
         ("send Hello 091234567", 2, "'09…567' is no mobile number"),
@@ -176,6 +183,23 @@ def test_a_named_account_is_in_the_next_step(simulator: Simulator, tmp_path: Pat
     file.chmod(0o600)
     done = invoke("send", "Hello", "0912345678", "--account", str(file))
     assert f"every8d watch --account {file} " in done.stdout
+
+
+def test_very_many_numbers_are_a_bulk_send(simulator: Simulator, tmp_path: Path) -> None:
+    """More than a hundred numbers are asked about, as a file is; a hundred are not."""
+    many = [mobile(n) for n in range(101)]
+    done = run("send", "Hello", *many)
+    assert (done.returncode, done.stdout, simulator.requests) == (Exit.MEND, "", ())
+    assert "101 messages for about 101 points, and nobody can be asked here" in done.stderr
+    assert invoke("send", "Hello", *many[1:]).exit_code == 0
+    assert invoke("send", "Hello", *many, "--yes").exit_code == 0
+    assert len(simulator.sent) == 201
+    picture = tmp_path / "photo.jpg"
+    picture.write_bytes(PICTURES["jpg"])
+    words = ["mms", "Hello", *many, "--picture", str(picture), "--subject", "x"]
+    assert invoke(*words).exit_code == Exit.MEND
+    assert len(simulator.sent) == 201
+    assert invoke(*words, "--yes").exit_code == 0
 
 
 # --- pictures ---
@@ -437,6 +461,24 @@ def test_nobody_is_passed_over_who_got_nothing(
     assert last["summary"]["not_sent"] > 0
     assert (last["next_line"], last["passed_lines"]) == (begin, [])
     assert f"To go on: the same command with --from-line {begin}\n" in done.stderr
+
+
+def test_a_refused_login_is_told_in_words_of_the_command(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    """What a batch met is said as a single send says it."""
+    simulator.faults.add("ConnectionHandler", Refuse(-101, "wrong"), rate=1.0)
+    done = invoke("send", "--csv", str(people(tmp_path / "p.csv", 1)), "--yes")
+    assert "test them with: every8d token check" in done.stdout
+    assert "session." not in done.output
+
+
+def test_a_limit_below_the_first_batch_is_named(simulator: Simulator, tmp_path: Path) -> None:
+    """The same command would pause at once again, so the way on names the limit too."""
+    file = people(tmp_path / "p.csv", 3)
+    done = invoke("send", "--csv", str(file), "--yes", "--max-points", "1")
+    assert (done.exit_code, simulator.sent) == (Exit.LATER, ())
+    assert "the same command with a higher --max-points and --from-line 2\n" in done.stderr
 
 
 def test_a_run_of_one_batch_tells_how_to_go_on(simulator: Simulator, tmp_path: Path) -> None:
