@@ -42,12 +42,13 @@ def run(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     )
 
 
-def shell(line: str) -> subprocess.CompletedProcess[str]:
+def shell(line: str, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
     """Run a line in a shell, as where it closes or redirects what a command writes to."""
     return subprocess.run(
         ["sh", "-c", line],
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         encoding="utf-8",
         check=False,
         timeout=PATIENCE,
