@@ -7,7 +7,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, TextIO
@@ -40,11 +40,17 @@ class Output:
         self._bar: Callable[[str], None] | None = None
 
     def note(self, words: str) -> None:
-        """Say something beside the results, on stderr."""
-        self._say(sys.stderr, words)
+        """Say something beside the results, on stderr; where nobody can hear it, go on."""
+        with suppress(OSError):
+            self._say(sys.stderr, words)
 
     def result(self, plain: Mapping[str, object], words: str = "") -> None:
-        """Give a result, on stdout: the object for programs, or the words for people."""
+        """
+        Give a result, on stdout: the object for programs, or the words for people.
+
+        Raises:
+            OSError: It can't be written; what comes after it is not written either.
+        """
         if self.json:
             text = json.dumps(plain, ensure_ascii=not _is_unicode(sys.stdout), default=_plain)
             self._say(sys.stdout, text)
@@ -105,13 +111,14 @@ def _fail(out: Output, error: BaseException, code: Exit, sentence: str) -> None:
         traceback.print_exception(error)
     name = type(error).__name__
     if out.json:
-        out.result(
-            {
-                "error": "Failure" if isinstance(error, Failure) else name,
-                "message": sentence,
-                "exit_code": code,
-            }
-        )
+        with suppress(OSError):
+            out.result(
+                {
+                    "error": "Failure" if isinstance(error, Failure) else name,
+                    "message": sentence,
+                    "exit_code": code,
+                }
+            )
     out.note(f"every8d: {sentence}")
     out.end(code)
 
@@ -154,10 +161,14 @@ def _write(stream: TextIO, text: str) -> None:
     try:
         stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
         stream.flush()
-    except BrokenPipeError:
-        # What is still in the stream would fail again as Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except OSError:
+        give_up(stream)
         raise
+
+
+def give_up(stream: TextIO) -> None:
+    """Drop what is still in a stream that can't be written: it would fail again as Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _is_unicode(stream: TextIO) -> bool:

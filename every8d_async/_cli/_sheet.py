@@ -80,6 +80,9 @@ class Sheet:
     """
     A CSV file, read whole and once: what is checked is what is sent.
 
+    Attributes:
+        from_line: The first line that is not passed over.
+
     Raises:
         Failure: It can't be read at all, as in another encoding; nothing was sent.
     """
@@ -96,7 +99,7 @@ class Sheet:
         self._file = file
         self._shape: Shape = shape
         self._send_at = send_at
-        self._from = from_line
+        self.from_line = from_line
         self._text = decode(_read(file), encoding, file)
         self._header = self._read_header()
 
@@ -108,7 +111,7 @@ class Sheet:
     def rows(self) -> Iterator[Row | Bad]:
         """Read the lines, again each time."""
         for line, cells in self._records(after_header=True):
-            if line >= self._from:
+            if line >= self.from_line:
                 yield self._row(line, cells)
 
     def _row(self, line: int, cells: list[str]) -> Row | Bad:
@@ -227,9 +230,10 @@ def decode(data: bytes, encoding: str | None, file: Path) -> str:
         except UnicodeDecodeError as error:
             lines.append(data.count(b"\n", 0, error.start) + 1)
     names = " nor ".join(tried)
+    say = "say --encoding" if encoding is None else "say another --encoding"
     raise Failure(
         Exit.MEND,
-        f"{file}, line {lines[0]}: it is not in {names}; say --encoding. Nothing was sent.",
+        f"{file}, line {lines[0]}: it is not in {names}; {say}. Nothing was sent.",
     )
 
 

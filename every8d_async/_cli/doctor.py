@@ -57,7 +57,8 @@ def doctor(
     waits: Annotated[
         str,
         typer.Option(
-            metavar="SECONDS,…", help="When the filter is asked after the sends; dry runs are free."
+            metavar="SECONDS,...",
+            help="When the filter is asked after the sends; dry runs are free.",
         ),
     ] = _WAITS,
     idle: Annotated[

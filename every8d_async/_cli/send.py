@@ -22,7 +22,7 @@ from every8d_async import (
     Receipt,
 )
 from every8d_async._cli._drive import confirm, drive, exit_of, progress_of, told
-from every8d_async._cli._exits import Exit, Failure, weightiest
+from every8d_async._cli._exits import Exit, Failure, sentence_of, weightiest
 from every8d_async._cli._gateway import Gateway, gateway
 from every8d_async._cli._interrupt import Interrupt
 from every8d_async._cli._options import (
@@ -52,7 +52,11 @@ from every8d_async._estimate import estimate_mms, estimate_sms
 from every8d_async._requests import Options, text_message
 
 _LONG = 50_000  # lines that take a second to check
+_MANY = 100  # numbers on the command line: more are a bulk send
+_BATCH_SIZE, _IN_FLIGHT = 500, 8
 _SHOWN = 20  # bad lines, where nothing is sent for them
+Lines = tuple[int, int]  # the first and the last of a batch
+
 _RESULTS = ("line", "mobile", "reference", "state", "batch_id", "detail")
 
 
@@ -127,8 +131,8 @@ def send(
     valid_for: ValidFor = None,
     subject: Subject = "",
     event_id: EventId = None,
-    batch_size: BatchSize = 500,
-    in_flight: InFlight = 8,
+    batch_size: BatchSize = _BATCH_SIZE,
+    in_flight: InFlight = _IN_FLIGHT,
     max_points: MaxPoints = None,
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -145,13 +149,32 @@ def send(
 
     every8d send "Hello" --csv people.csv     with column mobile; the text is for all
 
-    every8d send --template "Dear %field1%" --csv people.csv     mobile,field1,…
+    every8d send --template "Dear %field1%" --csv people.csv     mobile,field1,...
     """
     job = Job(text, template, filtered, subject, at, valid_for, event_id)
     with telling(as_json=as_json) as out:
         if csv is None:
             _check_arguments(job, mobiles)
-            _send_once(out, job, mobiles or [], dry_run, simulate, account)
+            _refuse_without_csv(
+                {
+                    "--encoding": encoding is not None,
+                    "--skip-bad": skip_bad,
+                    "--from-line": from_line > 1,
+                    "--results": results is not None,
+                    "--batch-size": batch_size != _BATCH_SIZE,
+                    "--in-flight": in_flight != _IN_FLIGHT,
+                    "--max-points": max_points is not None,
+                }
+            )
+            _send_once(
+                out,
+                job,
+                mobiles or [],
+                yes=yes,
+                dry_run=dry_run,
+                simulate=simulate,
+                account=account,
+            )
             return
         _check_file_arguments(job, mobiles)
         sheet = Sheet(csv, job.shape, encoding=encoding, send_at=job.send_at, from_line=from_line)
@@ -180,6 +203,7 @@ def mms(
     valid_for: ValidFor = None,
     event_id: EventId = None,
     dry_run: DryRun = False,
+    yes: Yes = False,
     simulate: Simulate = False,
     account: AccountFile = None,
     as_json: Json = False,
@@ -194,7 +218,7 @@ def mms(
             event_id=event_id,
             picture=read_picture(picture),
         )
-        _send_once(out, job, mobiles, dry_run, simulate, account)
+        _send_once(out, job, mobiles, yes=yes, dry_run=dry_run, simulate=simulate, account=account)
 
 
 def estimate(
@@ -250,6 +274,13 @@ def _check_arguments(job: Job, mobiles: list[str] | None) -> None:
         )
 
 
+def _refuse_without_csv(said: dict[str, bool]) -> None:
+    """Refuse what would be ignored: a limit that isn't kept costs money."""
+    for name, used in said.items():
+        if used:
+            raise Failure(Exit.MEND, f"{name} goes with --csv FILE. Nothing was sent.")
+
+
 def _check_file_arguments(job: Job, mobiles: list[str] | None) -> None:
     if mobiles:
         raise Failure(
@@ -283,6 +314,8 @@ def _send_once(
     out: Output,
     job: Job,
     mobiles: list[str],
+    *,
+    yes: bool,
     dry_run: bool,
     simulate: bool,
     account: Path | None,
@@ -292,6 +325,9 @@ def _send_once(
         would_send(out, len(mobiles), _checked_cost(job, job.text, mobiles))
         return
     with gateway(out, simulate=simulate, account=account) as way:
+        if len(mobiles) > _MANY:
+            cost = _checked_cost(job, job.text, mobiles)
+            confirm(out, way, len(mobiles), cost, yes=yes)
         follow = f"every8d watch{way.flags}{' --mms' if job.picture else ''}"
         once = _once(job, job.text, mobiles)
 
@@ -347,7 +383,12 @@ def _tell_receipt(out: Output, receipt: Receipt | FilteredReceipt, follow: str) 
     words.append("" if receipt.credit is None else f"{points(receipt.credit)} left.")
     if receipt.batch_id:
         words.append(f"\nTo follow it: {follow} {receipt.batch_id}")
-    out.result(asdict(receipt), " ".join(filter(None, words)).replace(" \n", "\n"))
+    said = " ".join(filter(None, words)).replace(" \n", "\n")
+    try:
+        out.result(asdict(receipt), said)
+    except OSError as error:
+        out.note(f"The receipt can't be written ({error}), but this WAS sent; not again:\n{said}")
+        out.end(Exit.FAILED)
     if receipt.unsent:
         out.note(f"{receipt.unsent:,} got nothing: the credit is gone. Buy points first.")
         out.end(Exit.CREDIT)
@@ -362,7 +403,8 @@ class Bulk:
 
     Attributes:
         checked: What its lines come to.
-        next_line: Where another run would go on.
+        next_line: Where another run would go on: behind the last line that may have been sent, or
+            that the gateway refused.
     """
 
     def __init__(self, out: Output, job: Job, sheet: Sheet, limits: dict[str, Any]) -> None:
@@ -372,7 +414,9 @@ class Bulk:
         self._sheet = sheet
         self._limits = limits
         self._codes = {Exit.DONE}
-        self.next_line = 2  # behind the last line that was begun
+        self.next_line = max(sheet.from_line, 2)
+        self._nothing: list[Lines] = []  # of batches of which nobody got anything
+        self._short: list[tuple[Lines, int]] = []  # of batches of which some got nothing
         self._fault: OSError | None = None
 
     def _start(self, session: Every8DSession, rows: Iterable[Row]) -> BulkRun[Any]:
@@ -419,9 +463,7 @@ class Bulk:
         interrupt: Interrupt,
     ) -> None:
         self._codes.add(exit_of(outcome))
-        # Lines that can't be sent are told as they are read, before those that wait for company.
-        if not isinstance(outcome.error, InvalidRequest):
-            self.next_line = max(self.next_line, outcome.messages[-1].line + 1)
+        self._note_lines(outcome)
         if self._fault is None:
             try:
                 self._tell(outcome, file)
@@ -431,6 +473,18 @@ class Bulk:
                 interrupt.stop()
         summary = run.summary
         report(progress_of(summary), points=summary.cost, unknown=summary.unknown)
+
+    def _note_lines(self, outcome: BatchOutcome[Any]) -> None:
+        lines = outcome.messages[0].line, outcome.messages[-1].line
+        unsent = outcome.receipt.unsent if outcome.receipt else 0
+        if outcome.state == "not_sent" or unsent == len(outcome.messages):
+            self._nothing.append(lines)
+            return
+        if unsent:
+            self._short.append((lines, unsent))
+        # Lines that can't be sent are told as they are read, before those that wait for company.
+        if not isinstance(outcome.error, InvalidRequest):
+            self.next_line = max(self.next_line, lines[1] + 1)
 
     def _tell(self, outcome: BatchOutcome[Any], file: CsvFile | None) -> None:
         rows: tuple[Row, ...] = outcome.messages
@@ -459,11 +513,21 @@ class Bulk:
     def _end(self, summary: BulkSummary, reason: str) -> None:
         if self._fault is not None:
             self._codes.add(Exit.FAILED)
-            self._out.note(f"Stopped, since results can't be written: {self._fault}.")
+            self._out.note(
+                f"Stopped, since results can't be written: {self._fault}. {told(summary)}."
+            )
         code = weightiest(*self._codes)
-        on = self.next_line if summary.not_attempted else None
-        self._out.result(
-            {"summary": summary, "paused": reason, "next_line": on, "exit_code": code},
+        passed = joined(lines for lines in self._nothing if lines[0] < self.next_line)
+        left = summary.not_attempted or any(line >= self.next_line for line, _ in self._nothing)
+        on = self.next_line if left else None
+        self._sum_up(
+            {
+                "summary": summary,
+                "paused": reason,
+                "next_line": on,
+                "passed_lines": passed,
+                "exit_code": code,
+            },
             f"{told(summary)}.",
         )
         if reason:
@@ -473,9 +537,34 @@ class Bulk:
                 "UNKNOWN may have been sent: look at the gateway's records before you send those "
                 "lines again."
             )
+        for (first, last), count in self._short:
+            self._out.note(f"Of lines {first}-{last} {count:,} got nothing, for want of credit.")
+        if passed:
+            words = ", ".join(f"{first}-{last}" for first, last in passed)
+            self._out.note(f"Lines {words} got nothing: send them from a file of their own.")
         if on is not None:
-            self._out.note(f"To go on: the same command with --from-line {on}")
+            # Where the limit let nothing begin, the same command would at once pause again.
+            stuck = reason.startswith("max_points") and not progress_of(summary)
+            more = "a higher --max-points and " if stuck else ""
+            self._out.note(f"To go on: the same command with {more}--from-line {on}")
         self._out.end(code)
+
+    def _sum_up(self, plain: dict[str, object], words: str) -> None:
+        """Give the sum on stdout, or else on stderr: what to do next is said after it."""
+        try:
+            self._out.result(plain, words)
+        except OSError as error:
+            self._out.note(f"Results can't be written: {error}. {words}")
+            self._out.end(Exit.FAILED)
+
+
+def joined(parts: Iterable[Lines]) -> list[Lines]:
+    """Put lines in order, those that follow each other as one."""
+    found: list[Lines] = []
+    for first, last in sorted(parts):
+        begins = found.pop()[0] if found and found[-1][1] + 1 == first else first
+        found.append((begins, last))
+    return found
 
 
 def start(job: Job, session: Every8DSession, rows: Iterable[Row], **limits: Any) -> BulkRun[Any]:
@@ -528,7 +617,7 @@ def tell_bad(out: Output, checked: Checked, file: Path, *, skip_bad: bool) -> No
 
 def _detail(outcome: BatchOutcome[Any]) -> str:
     if outcome.error is not None:
-        return str(outcome.error)
+        return sentence_of(outcome.error)
     receipt = outcome.receipt
     if receipt is None:
         return "cut before an answer came" if outcome.state == "unknown" else ""

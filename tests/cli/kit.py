@@ -42,6 +42,19 @@ def run(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     )
 
 
+def shell(line: str, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
+    """Run a line in a shell, as where it closes or redirects what a command writes to."""
+    return subprocess.run(
+        ["sh", "-c", line],
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        check=False,
+        timeout=PATIENCE,
+    )
+
+
 def start(*words: str) -> subprocess.Popen[str]:
     """Start a command in a child process, on pipes."""
     return subprocess.Popen(

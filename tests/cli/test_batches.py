@@ -17,7 +17,7 @@ from .kit import Terminal, invoke, mobile, read_table, run, start, wait_for
 
 def batch_of(simulator: Simulator, count: int = 3, *words: str) -> str:
     """Send a batch, and give its id."""
-    done = invoke("send", "Hello", *(mobile(n) for n in range(count)), *words)
+    done = invoke("send", "Hello", *(mobile(n) for n in range(count)), "--yes", *words)
     assert done.exit_code == 0
     return simulator.batches[-1].batch_id
 

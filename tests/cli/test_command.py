@@ -1,17 +1,19 @@
 """The command itself: what a newcomer sees, what is missing, and what it never loads."""
 
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 
 import pytest
 
 from every8d_async import __main__
 from every8d_async._cli._exits import MEANINGS, Exit
 
-from .kit import Terminal, invoke, run, start
+from .kit import Terminal, command, invoke, run, shell, start
 
 COMMANDS = (
     *("send", "mms", "estimate", "reports", "watch", "replies", "cancel", "credit"),
@@ -176,3 +178,52 @@ def test_whoever_reads_us_may_have_enough() -> None:
         check=False,
     )
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", ["--help", "send --help", "estimate Hello --json", "estimate x"])
+@pytest.mark.parametrize("where", [">/dev/full", ">&-"])
+def test_what_can_t_be_written_is_one_sentence(words: str, where: str) -> None:
+    """A full disk or a closed stdout ends a command, and its help, without a traceback."""
+    done = shell(f"{shlex.join(command(*words.split()))} {where}")
+    assert done.returncode == 1
+    assert done.stderr.startswith("every8d: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("where", ["2>/dev/full", "2>&-"])
+def test_notes_that_nobody_hears_end_nothing(where: str) -> None:
+    """What is said beside the results may be lost; the results are there."""
+    done = shell(f"{shlex.join(command('credit', '--simulate'))} {where}")
+    assert (done.returncode, done.stdout) == (0, "1,000,000.00 points\n")
+
+
+def test_a_closed_stdin_can_t_be_asked(tmp_path: Path) -> None:
+    """Without a stdin nobody can be asked, and nothing is sent."""
+    file = tmp_path / "p.csv"
+    file.write_text("mobile\n0912345678\n", "utf-8")
+    line = shlex.join(command("send", "--simulate", "Hello", "--csv", str(file)))
+    done = shell(f"{line} <&-")
+    assert done.returncode == Exit.MEND
+    assert "nobody can be asked here: add --yes" in done.stderr
+
+
+@pytest.mark.parametrize("words", ["", *COMMANDS, "doctor"])
+def test_help_is_there_for_the_poorest_terminal(
+    words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Help can be written in ASCII."""
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    done = run(*words.split(), "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_ctrl_c_before_a_command_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while packages are being loaded ends quietly, with the code of an interruption."""
+
+    def find_spec(_name: str) -> object:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(__main__, "find_spec", find_spec)
+    with pytest.raises(SystemExit) as caught:
+        __main__.main()
+    assert caught.value.code == 130

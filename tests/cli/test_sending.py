@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import shlex
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -14,11 +16,23 @@ from every8d_async._cli._gateway import gateway
 from every8d_async._cli._output import Output
 from every8d_async._cli._sheet import Checked, Sheet
 from every8d_async._cli._table import CsvFile
-from every8d_async._cli.send import Bulk, Job
+from every8d_async._cli.send import Bulk, Job, joined
 from every8d_async.simulator import Delay, FirewallPage, HttpStatus, Refuse, Reset, Simulator
 from tests.kit import PICTURES
 
-from .kit import Terminal, invoke, mobile, people, read_table, run, start, table, wait_for
+from .kit import (
+    Terminal,
+    command,
+    invoke,
+    mobile,
+    people,
+    read_table,
+    run,
+    shell,
+    start,
+    table,
+    wait_for,
+)
 
 
 def texts(simulator: Simulator) -> list[tuple[str, str]]:
@@ -95,6 +109,13 @@ def test_credit_gone_is_not_done(simulator: Simulator) -> None:
         ("send", 2, 'every8d send "Hello" 0912345678'),
         ("send Hello", 2, "say a text and a mobile"),
         ("send Hello 0912345678 --template x", 2, "--template goes with --csv"),
+        ("send Hello 0912345678 --max-points 1", 2, "--max-points goes with --csv"),
+        ("send Hello 0912345678 --results r.csv", 2, "--results goes with --csv"),
+        ("send Hello 0912345678 --from-line 2", 2, "--from-line goes with --csv"),
+        ("send Hello 0912345678 --skip-bad", 2, "--skip-bad goes with --csv"),
+        ("send Hello 0912345678 --encoding big5", 2, "--encoding goes with --csv"),
+        ("send Hello 0912345678 --batch-size 1", 2, "--batch-size goes with --csv"),
+        ("send Hello 0912345678 --in-flight 1", 2, "--in-flight goes with --csv"),
         ("send Hello 0912345678 --at tomorrow", 2, "'tomorrow' is no time"),
         ("send Hello 0912345678 --at 2001-01-01", 2, "is more than 60 s past"),
         ("send Hello 091234567", 2, "'09…567' is no mobile number"),
@@ -163,6 +184,23 @@ def test_a_named_account_is_in_the_next_step(simulator: Simulator, tmp_path: Pat
     file.chmod(0o600)
     done = invoke("send", "Hello", "0912345678", "--account", str(file))
     assert f"every8d watch --account {file} " in done.stdout
+
+
+def test_very_many_numbers_are_a_bulk_send(simulator: Simulator, tmp_path: Path) -> None:
+    """More than a hundred numbers are asked about, as a file is; a hundred are not."""
+    many = [mobile(n) for n in range(101)]
+    done = run("send", "Hello", *many)
+    assert (done.returncode, done.stdout, simulator.requests) == (Exit.MEND, "", ())
+    assert "101 messages for about 101 points, and nobody can be asked here" in done.stderr
+    assert invoke("send", "Hello", *many[1:]).exit_code == 0
+    assert invoke("send", "Hello", *many, "--yes").exit_code == 0
+    assert len(simulator.sent) == 201
+    picture = tmp_path / "photo.jpg"
+    picture.write_bytes(PICTURES["jpg"])
+    words = ["mms", "Hello", *many, "--picture", str(picture), "--subject", "x"]
+    assert invoke(*words).exit_code == Exit.MEND
+    assert len(simulator.sent) == 201
+    assert invoke(*words, "--yes").exit_code == 0
 
 
 # --- pictures ---
@@ -409,6 +447,83 @@ def test_a_pause_tells_where_to_go_on(simulator: Simulator, tmp_path: Path) -> N
     assert len({message.mobile for message in simulator.sent}) == len(simulator.sent) == 10
 
 
+@pytest.mark.parametrize("fault", [Refuse(-101, "wrong"), FirewallPage()])
+@pytest.mark.parametrize("begin", [2, 5])
+def test_nobody_is_passed_over_who_got_nothing(
+    fault: Refuse, begin: int, simulator: Simulator, tmp_path: Path
+) -> None:
+    """A run that sent nothing goes on where it began, whatever it had begun."""
+    simulator.faults.add("ConnectionHandler", fault, rate=1.0)
+    file = people(tmp_path / "p.csv", 20)
+    words = ["send", "--csv", str(file), "--yes", "--batch-size", "2", "--from-line", str(begin)]
+    done = invoke(*words, "--json")
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert (done.exit_code, simulator.sent) == (Exit.ACCESS, ())
+    assert last["summary"]["not_sent"] > 0
+    assert (last["next_line"], last["passed_lines"]) == (begin, [])
+    assert f"To go on: the same command with --from-line {begin}\n" in done.stderr
+
+
+def test_a_refused_login_is_told_in_words_of_the_command(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    """What a batch met is said as a single send says it."""
+    simulator.faults.add("ConnectionHandler", Refuse(-101, "wrong"), rate=1.0)
+    done = invoke("send", "--csv", str(people(tmp_path / "p.csv", 1)), "--yes")
+    assert "test them with: every8d token check" in done.stdout
+    assert "session." not in done.output
+
+
+def test_a_limit_below_the_first_batch_is_named(simulator: Simulator, tmp_path: Path) -> None:
+    """The same command would pause at once again, so the way on names the limit too."""
+    file = people(tmp_path / "p.csv", 3)
+    done = invoke("send", "--csv", str(file), "--yes", "--max-points", "1")
+    assert (done.exit_code, simulator.sent) == (Exit.LATER, ())
+    assert "the same command with a higher --max-points and --from-line 2\n" in done.stderr
+
+
+def test_a_run_of_one_batch_tells_how_to_go_on(simulator: Simulator, tmp_path: Path) -> None:
+    """Also where all was attempted there is a line to go on from, if it was not sent."""
+    simulator.faults.add("SendParam", HttpStatus(429))
+    file = people(tmp_path / "p.csv", 1)
+    done = invoke("send", "--csv", str(file), "--yes")
+    assert done.exit_code == Exit.LATER
+    assert "To go on: the same command with --from-line 2\n" in done.stderr
+
+
+def test_lines_that_got_nothing_before_others_are_named(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    """What a later success leaves behind is named: no line to go on from can reach it."""
+    simulator.faults.add("SendParam", HttpStatus(429), times=2)
+    file = people(tmp_path / "p.csv", 6)
+    words = ["send", "--csv", str(file), "--yes", "--batch-size", "2", "--in-flight", "1"]
+    done = invoke(*words, "--json")
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert (last["next_line"], last["passed_lines"]) == (None, [[2, 5]])
+    assert "Lines 2-5 got nothing: send them from a file of their own.\n" in done.stderr
+    assert "To go on" not in done.stderr
+
+
+def test_lines_are_joined() -> None:
+    """Batches come as they end; lines that follow each other are one stretch, others are not."""
+    assert joined([(8, 9), (2, 3), (4, 5)]) == [(2, 5), (8, 9)]
+
+
+@pytest.mark.parametrize("simulator", [5], indirect=True)
+def test_lines_without_credit_are_not_passed_over(simulator: Simulator, tmp_path: Path) -> None:
+    """A batch of which nobody got anything comes again; one of which some did is named."""
+    simulator.faults.add("SendParam", Delay(timedelta(seconds=0.5)), rate=1.0)
+    file = people(tmp_path / "p.csv", 20)
+    words = ["send", "--csv", str(file), "--yes", "--batch-size", "10", "--in-flight", "2"]
+    done = invoke(*words, "--json")
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert (done.exit_code, last["summary"]["unsent"]) == (Exit.CREDIT, 15)
+    short = 2 if last["next_line"] == 12 else 12
+    assert f"Of lines {short}-{short + 9} 5 got nothing, for want of credit.\n" in done.stderr
+    assert last["passed_lines"] == ([] if short == 2 else [[2, 11]])
+
+
 @pytest.mark.parametrize(
     ("fault", "code"),
     [
@@ -508,6 +623,29 @@ def test_results_that_can_t_be_written_stop_the_run(
     assert f"--from-line {sent + 2}\n" in said
 
 
+def test_a_sum_that_can_t_be_written_is_told(
+    simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where only the last line finds the disk full, it is on stderr, and the end no success."""
+    notes: list[str] = []
+    out = Output(as_json=False)
+    bulk = Bulk(out, Job(None), Sheet(people(tmp_path / "p.csv", 2), "text"), {})
+    bulk.check(tmp_path / "p.csv", skip_bad=False)
+
+    def result(plain: dict[str, object], _words: str) -> None:
+        if "summary" in plain:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(out, "result", result)
+    monkeypatch.setattr(out, "note", notes.append)
+    with gateway(out, simulate=False, account=None) as way:
+        bulk.run(way, None)
+    assert notes == [
+        "Results can't be written: [Errno 28] No space left on device. 2 accepted; 2 points."
+    ]
+    assert (out.code, len(simulator.sent)) == (Exit.FAILED, 2)
+
+
 def test_a_line_refused_while_others_wait(simulator: Simulator, tmp_path: Path) -> None:
     """A line that only the send refuses (as when its time has passed) moves no line to go on."""
     rows = [[mobile(1), "x"], ["123", "x"], [mobile(2), "x"], [mobile(3), "x"]]
@@ -538,6 +676,45 @@ def test_whoever_reads_the_results_may_go_away(simulator: Simulator, tmp_path: P
     assert f"--from-line {sent + 2}\n" in said
     assert "Traceback" not in said
     assert "BrokenPipeError" not in said.replace("Broken pipe", "")
+
+
+@pytest.mark.parametrize("where", [">/dev/full", ">&-", "a pipe that nobody reads"])
+@pytest.mark.parametrize("option", ["", "--json"])
+def test_a_receipt_that_can_t_be_written_is_told(
+    where: str, option: str, simulator: Simulator
+) -> None:
+    """What was sent is told on stderr, with its batch, so that nobody sends it again."""
+    line = f"{shlex.join(command('send', 'Hello', '0912345678'))} {option}"
+    if where.startswith(">"):
+        done = shell(f"{line} {where}")
+    else:
+        theirs, ours = os.pipe()
+        os.close(theirs)
+        done = shell(line, stdout=ours)
+        os.close(ours)
+    batch = simulator.batches[0].batch_id
+    assert "this WAS sent; not again:\n1 sent for 1 point." in done.stderr
+    assert f"To follow it: every8d watch {batch}\n" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    assert done.returncode == Exit.FAILED
+
+
+@pytest.mark.parametrize("where", [">/dev/full", ">&-"])
+@pytest.mark.parametrize("option", ["", "--json"])
+def test_the_way_on_is_told_though_results_can_t_be_written(
+    where: str, option: str, simulator: Simulator, tmp_path: Path
+) -> None:
+    """Where stdout takes nothing, the sum and the line to go on from are on stderr."""
+    file = people(tmp_path / "p.csv", 40)
+    words = ["send", "--csv", str(file), "--yes", "--batch-size", "2", "--in-flight", "2"]
+    done = shell(f"{shlex.join(command(*words))} {option} {where}")
+    sent = len(simulator.sent)
+    assert 0 < sent < 40
+    assert done.returncode == Exit.INTERRUPTED
+    assert f"{sent} accepted, {40 - sent} not attempted" in done.stderr
+    assert done.stderr.endswith(f"To go on: the same command with --from-line {sent + 2}\n")
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("left", [True, False])

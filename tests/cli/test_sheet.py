@@ -63,7 +63,7 @@ def test_bytes_in_no_encoding_are_told_with_their_line(tmp_path: Path) -> None:
     said = refusal(tmp_path, b"mobile,text\n0912345678,ok\n0912345678,\xff\xff\n")
     assert "people.csv, line 3: it is not in utf-8 nor cp950; say --encoding" in said
     said = refusal(tmp_path, BIG5.encode("cp950"), encoding="UTF-8")
-    assert "line 2: it is not in utf-8; say" in said
+    assert "line 2: it is not in utf-8; say another --encoding" in said
 
 
 def test_an_unknown_encoding_is_told(tmp_path: Path) -> None:
