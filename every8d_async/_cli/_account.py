@@ -40,19 +40,23 @@ def find_login(file: Path | None) -> Login:
     """
     Read the account: from a file that was named, else the environment, else the default file.
 
-    uid and password come from one place together; EVERY8D_SITE and EVERY8D_PROXY win over a file's.
+    uid and password come from one place together. A file that was named is taken alone: no password
+    goes to a site that was meant for another. EVERY8D_SITE and EVERY8D_PROXY win over what the
+    default file says.
 
     Raises:
         Failure: There is none, or the file can't be used; nothing was sent.
     """
+    if file is not None:
+        return read_login(file)
     uid, password = os.environ.get("EVERY8D_UID"), os.environ.get("EVERY8D_PASSWORD")
-    if file is None and (uid or password):
+    if uid or password:
         if not (uid and password):
             missing = "EVERY8D_PASSWORD" if uid else "EVERY8D_UID"
             raise Failure(Exit.ACCESS, f"{missing} is not set, but its partner is: set both.")
         found = Login(uid, password)
     else:
-        found = read_login(file or default_file(), named=file is not None)
+        found = read_login(default_file(), named=False)
     site, proxy = os.environ.get("EVERY8D_SITE"), os.environ.get("EVERY8D_PROXY")
     return Login(found.uid, found.password, site or found.site, proxy or found.proxy)
 

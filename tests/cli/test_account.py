@@ -56,10 +56,15 @@ def test_default_file_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_named_file_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """--account is meant: the environment does not win over it."""
-    monkeypatch.setenv("EVERY8D_UID", "other")
-    monkeypatch.setenv("EVERY8D_PASSWORD", "other")
-    assert find_login(account_file(tmp_path / "a.toml")).uid == "me"
+    """--account is meant: nothing of the environment stands beside it, neither site nor proxy."""
+    for name, value in (
+        *(("UID", "other"), ("PASSWORD", "other")),
+        *(("SITE", "https://other.example"), ("PROXY", "http://other.example")),
+    ):
+        monkeypatch.setenv(f"EVERY8D_{name}", value)
+    assert find_login(account_file(tmp_path / "a.toml")) == Login("me", "secret")
+    text = 'uid = "me"\npassword = "secret"\nsite = "https://a.example"\n'
+    assert find_login(account_file(tmp_path / "b.toml", text)).site == "https://a.example"
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o620, 0o601])
