@@ -68,6 +68,15 @@ def test_reports_for_a_spreadsheet(simulator: Simulator, tmp_path: Path) -> None
     assert invoke("reports", batch, "--csv", str(file)).exit_code == Exit.MEND
 
 
+def test_reports_that_failed_can_be_asked_for_again(simulator: Simulator, tmp_path: Path) -> None:
+    """The very same command goes through once the gateway answers."""
+    batch = batch_of(simulator)
+    again = ("reports", batch, "--csv", str(tmp_path / "out.csv"))
+    simulator.faults.add("GetDeliveryStatus", HttpStatus(503), times=3)
+    assert invoke(*again).exit_code == Exit.LATER
+    assert invoke(*again).exit_code == 0
+
+
 def test_reports_show_how_far_it_is(simulator: Simulator, tmp_path: Path) -> None:
     """While rows go into a file a bar shows how many have come."""
     batch = batch_of(simulator, 1_500)

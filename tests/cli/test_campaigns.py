@@ -425,3 +425,13 @@ def test_an_export_with_doubts(doubtful: Path) -> None:
     assert done.exit_code == Exit.UNKNOWN
     assert Counter(row["state"] for row in rows) == {"unknown": 2, "accepted": 2}
     assert "2 are UNKNOWN" in done.stderr
+
+
+def test_an_export_that_failed_can_be_tried_again(file: Path) -> None:
+    """Without an account no file is made, which would refuse the next try."""
+    plan(file, 1, "--simulate")
+    sheet = file.with_name("out.csv")
+    done = invoke("campaign", "export", str(file), "--csv", str(sheet))
+    assert (done.exit_code, sheet.exists()) == (Exit.ACCESS, False)
+    again = invoke("campaign", "export", "--simulate", str(file), "--csv", str(sheet))
+    assert (again.exit_code, len(read_table(sheet))) == (0, 1)
