@@ -170,6 +170,34 @@ def test_a_wrong_password_is_tried_once(
     assert invoke("send", "Hello", "0912345678").exit_code == 0
 
 
+def test_a_check_tests_the_login_itself(
+    simulator: Simulator, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token that is kept does not vouch for a password; a wrong one ends nobody's token."""
+    assert invoke("credit").exit_code == 0
+    tokens = home / ".config" / "every8d" / "tokens.json"
+    kept = tokens.read_text("utf-8")
+    monkeypatch.setenv("EVERY8D_PASSWORD", "wrong-one")
+    done = invoke("token", "check")
+    assert (done.exit_code, done.stdout, simulator.failed_logins) == (Exit.ACCESS, "", 1)
+    assert tokens.read_text("utf-8") == kept
+    monkeypatch.setenv("EVERY8D_PASSWORD", "secret")
+    assert invoke("token", "check").exit_code == 0
+    assert simulator.logins == 3
+    assert invoke("credit").exit_code == 0
+    assert simulator.logins == 3
+
+
+def test_a_check_s_refusal_is_remembered(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no token is kept, what the check met is not tried again by other commands."""
+    monkeypatch.setenv("EVERY8D_PASSWORD", "wrong-one")
+    assert invoke("token", "check").exit_code == Exit.ACCESS
+    assert invoke("credit").exit_code == Exit.ACCESS
+    assert simulator.failed_logins == 1
+
+
 def test_check_of_a_token_in_json(simulator: Simulator) -> None:
     """Programs get the same."""
     done = invoke("token", "check", "--json")
