@@ -11,7 +11,7 @@ import anyio
 import typer
 from attrs import asdict
 
-from every8d_async import DeliveryReport, Every8DSession
+from every8d_async import TAIPEI, DeliveryReport, Every8DSession
 from every8d_async._cli._drive import confirm, drive, exit_of, progress_of
 from every8d_async._cli._exits import Exit, Failure, weightiest
 from every8d_async._cli._gateway import Gateway, gateway
@@ -333,7 +333,8 @@ def export(
             async def work(campaign: "Campaign") -> None:
                 if reports:
                     got = await campaign.reports()
-                    out.note(f"{several(got.rows, 'report')}; {got.pending:,} batches still open")
+                    batches = "1 batch" if got.pending == 1 else f"{got.pending:,} batches"
+                    out.note(f"{several(got.rows, 'report')}; {batches} still open")
                 stood = await campaign.status()
                 await _write_people(out, campaign, stood.total, write)
                 if stood.unknown:
@@ -451,9 +452,11 @@ def _tell_batch(out: Output, outcome: "CampaignOutcome") -> None:
     batch = outcome.batch
     word = outcome.state.replace("_", " ")
     words = f"batch {batch.id}: {several(batch.recipients, 'recipient')} {word}"
-    silent = outcome.state == "accepted" and not batch.unsent
+    gone = f"{batch.unsent:,} of them got nothing, for want of credit" if batch.unsent else ""
+    silent = outcome.state == "accepted" and not gone
     out.result(
-        _plain(batch) | {"outcome": outcome.state}, "" if silent else f"{words} ({batch.cause})"
+        _plain(batch) | {"outcome": outcome.state},
+        "" if silent else f"{words} ({gone or batch.cause})",
     )
 
 
@@ -490,12 +493,13 @@ def _tell_status(
     for batch in unknown:
         out.note(
             f"batch {batch.id}: {several(batch.recipients, 'recipient')} UNKNOWN since "
-            f"{batch.since.astimezone():%Y-%m-%d %H:%M:%S} ({batch.cause})"
+            f"{batch.since.astimezone(TAIPEI):%Y-%m-%d %H:%M:%S} ({batch.cause})"
         )
     if unknown:
         out.note(
             "They may have been sent, and are not sent again by themselves. To look into it: "
-            f"{_again('reconcile', way, file)}; with your own word: every8d campaign resolve"
+            f"{_again('reconcile', way, file)}; with your own word: "
+            f"{_again('resolve', way, file)} {unknown[0].id} --sent, or --not-sent"
         )
     if status.planned:
         out.note(f"To go on: {_again('run', way, file)}")

@@ -5,11 +5,12 @@ import sqlite3
 import time
 from collections import Counter
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from every8d_async import TAIPEI
 from every8d_async._cli._exits import Exit
 from every8d_async._cli.campaign import code_of
 from every8d_async.campaign import CampaignStatus
@@ -273,7 +274,8 @@ def test_credit_gone(simulator: Simulator, file: Path) -> None:
     plan(file, 20, "--batch-size", "10")
     done = invoke("campaign", "run", str(file), "--yes", "--in-flight", "1")
     assert done.exit_code == Exit.CREDIT
-    assert "batch 1: 10 recipients accepted" in done.stdout
+    told = "batch 1: 10 recipients accepted (5 of them got nothing, for want of credit)"
+    assert told in done.stdout
     assert "Paused: the credit is gone" in done.stderr
     assert invoke("campaign", "status", str(file)).exit_code == Exit.CREDIT
 
@@ -323,6 +325,21 @@ def doubtful(simulator: Simulator, file: Path) -> Path:
     plan(file, 4, "--batch-size", "2")
     assert invoke("campaign", "run", str(file), "--yes", "--in-flight", "1").exit_code == 6
     return file
+
+
+def test_a_doubt_in_taipei_s_time(doubtful: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Since when a batch is UNKNOWN is told in Taipei's time, as all else, wherever one is."""
+    monkeypatch.setenv("TZ", "America/New_York")
+    with closing(sqlite3.connect(doubtful)) as journal:
+        (since,) = journal.execute("SELECT since FROM batch WHERE state = 'unknown'").fetchone()
+    at = f"{datetime.fromtimestamp(since, TAIPEI):%Y-%m-%d %H:%M:%S}"
+    assert f"UNKNOWN since {at} (" in run("campaign", "status", str(doubtful)).stderr
+
+
+def test_the_next_step_can_be_typed(doubtful: Path) -> None:
+    """What a person may do about a doubt is told whole: the file, the batch, the word."""
+    told = invoke("campaign", "status", str(doubtful)).stderr
+    assert f"every8d campaign resolve {doubtful} 1 --sent, or --not-sent" in told
 
 
 @pytest.mark.parametrize(
@@ -416,6 +433,7 @@ def test_an_export_of_one_text(simulator: Simulator, file: Path) -> None:
     invoke("campaign", "run", str(file), "--yes")
     done = run("campaign", "export", str(file), "--reports")
     assert [line.split("\t")[4] for line in done.stdout.splitlines()[1:]] == ["0", "0", "0"]
+    assert "3 reports; 1 batch still open" in done.stderr
 
 
 def test_an_export_with_doubts(doubtful: Path) -> None:
