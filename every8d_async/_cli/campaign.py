@@ -335,6 +335,8 @@ def export(
                     got = await campaign.reports()
                     batches = "1 batch" if got.pending == 1 else f"{got.pending:,} batches"
                     out.note(f"{several(got.rows, 'report')}; {batches} still open")
+                    if got.pending:
+                        out.end(Exit.LATER)
                 stood = await campaign.status()
                 await _write_people(out, campaign, stood.total, write)
                 if stood.unknown:

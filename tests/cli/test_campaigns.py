@@ -434,6 +434,9 @@ def test_an_export_of_one_text(simulator: Simulator, file: Path) -> None:
     done = run("campaign", "export", str(file), "--reports")
     assert [line.split("\t")[4] for line in done.stdout.splitlines()[1:]] == ["0", "0", "0"]
     assert "3 reports; 1 batch still open" in done.stderr
+    assert done.returncode == Exit.LATER  # not all reports are there yet
+    simulator.deliver_all()
+    assert invoke("campaign", "export", str(file), "--reports").exit_code == 0
 
 
 def test_an_export_with_doubts(doubtful: Path) -> None:
