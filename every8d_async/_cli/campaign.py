@@ -104,6 +104,7 @@ def plan(
     """
     job = Job(text, template, filtered, subject, at, valid_for, event_id)
     with telling(as_json=as_json) as out:
+        _must_have_a_place(file)
         check_texts(job)
         until = Job(None, at=send_before).send_at
         sheet = Sheet(csv, job.shape, encoding=encoding, send_at=job.send_at)
@@ -403,6 +404,13 @@ def _must_exist(file: Path) -> None:
             f"there is no campaign {file}; to make it: every8d campaign plan {quote(str(file))} "
             "--csv people.csv",
         )
+
+
+def _must_have_a_place(file: Path) -> None:
+    if file.is_dir():
+        raise Failure(Exit.MEND, f"{file} is a folder: name a file.")
+    if not file.parent.is_dir():
+        raise Failure(Exit.MEND, f"there is no folder {file.parent}.")
 
 
 def _ask(

@@ -213,6 +213,18 @@ def test_a_plan_of_nonsense(file: Path) -> None:
     assert not file.exists()
 
 
+def test_a_plan_without_a_place(tmp_path: Path) -> None:
+    """A folder that is not there, or that is named as the file, is the command line's fault."""
+    csv = str(people(tmp_path / "people.csv", 1))
+    words = ["--csv", csv, "--simulate"]
+    missing = invoke("campaign", "plan", str(tmp_path / "none" / "d.sqlite3"), *words)
+    assert missing.exit_code == Exit.MEND
+    assert missing.stderr == f"every8d: there is no folder {tmp_path / 'none'}.\n"
+    folder = invoke("campaign", "plan", str(tmp_path), *words)
+    assert folder.exit_code == Exit.MEND
+    assert folder.stderr == f"every8d: {tmp_path} is a folder: name a file.\n"
+
+
 # --- running ---
 
 
