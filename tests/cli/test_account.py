@@ -102,6 +102,19 @@ def test_a_file_in_no_utf8(tmp_path: Path) -> None:
     assert "is no TOML" in str(refusal(file))
 
 
+def test_a_file_of_notepad_s(tmp_path: Path) -> None:
+    """An editor's BOM before the text is no fault of it."""
+    file = account_file(tmp_path / "a.toml", '\ufeffuid = "me"\npassword = "密"\n')
+    assert find_login(file) == Login("me", "密")
+
+
+def test_a_folder_is_no_account(tmp_path: Path) -> None:
+    """What can't be read is a fault of the account's, in a sentence."""
+    failure = refusal(tmp_path)
+    assert failure.code is Exit.ACCESS
+    assert str(failure) == f"{tmp_path}: Is a directory."
+
+
 def test_no_account_at_all() -> None:
     """A newcomer is told both ways, and the one without an account."""
     done = run("credit")
@@ -196,6 +209,17 @@ def test_a_check_s_refusal_is_remembered(
     assert invoke("token", "check").exit_code == Exit.ACCESS
     assert invoke("credit").exit_code == Exit.ACCESS
     assert simulator.failed_logins == 1
+
+
+def test_a_site_that_would_show_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what a person at a command line can do is advised."""
+    for name, value in (("UID", "me"), ("PASSWORD", "secret"), ("SITE", "http://example.com")):
+        monkeypatch.setenv(f"EVERY8D_{name}", value)
+    done = invoke("credit")
+    assert done.exit_code == Exit.MEND
+    assert "would show the password" in done.stderr
+    assert "use https://" in done.stderr
+    assert "allow_http" not in done.stderr
 
 
 def test_check_of_a_token_in_json(simulator: Simulator) -> None:
