@@ -130,9 +130,17 @@ def test_replies(simulator: Simulator, tmp_path: Path) -> None:
     assert done.exit_code == 0
     assert "\t\\x1b[2J好\t" in done.stdout
     assert "2 replies" in done.stderr
+    assert invoke("replies", batch, "--from-page", "2").stderr == "0 replies\n"
     file = tmp_path / "out.csv"
     assert invoke("replies", batch, "--csv", str(file)).exit_code == 0
     assert [row["text"] for row in read_table(file)] == ["\x1b[2J好", "'=1+1"]
+
+
+def test_one_reply(simulator: Simulator) -> None:
+    """One is told as one."""
+    batch = batch_of(simulator)
+    simulator.add_reply(batch, mobile(1), "好")
+    assert invoke("replies", batch).stderr == "1 reply\n"
 
 
 def test_watching_ends_when_all_are_final(simulator: Simulator) -> None:
@@ -208,3 +216,4 @@ def test_simulated_batches_have_something_to_show(name: str, mms: list[str]) -> 
     assert done.exit_code == 0
     said = {"reports": "number invalid", "watch": "All are final", "cancel": "3 called off"}
     assert said.get(name, "好") in done.output
+    assert "The batch is invented: three people, whatever was sent before." in done.stderr

@@ -210,6 +210,9 @@ def test_a_plan_of_nonsense(file: Path) -> None:
     assert invoke(*words, "Hello", "--template", "x").exit_code == Exit.MEND
     assert invoke(*words, "--filtered").exit_code == Exit.MEND
     assert invoke(*words, "--send-before", "soon").exit_code == Exit.MEND
+    told = invoke(*words, "Hello", "--valid-for", "-3")
+    assert (told.exit_code, "timedelta" in told.stderr) == (Exit.MEND, False)
+    assert "--valid-for" in told.stderr
     assert not file.exists()
 
 
