@@ -163,6 +163,7 @@ def _simulated(out: Output, example: Example | None, *, slow: bool) -> Generator
     with simulator.serve() as url:
         out.note("Simulated: no account, no cost, and no phone gets anything.")
         if example is not None:
+            out.note("The batch is invented: three people, whatever was sent before.")
             _play(simulator, url, example)
         yield evolve(_DEMO, site=url)
 
