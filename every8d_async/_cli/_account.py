@@ -11,6 +11,7 @@ import typer
 from attrs import field, frozen
 
 from every8d_async._cli._exits import Exit, Failure
+from every8d_async._site import check_site
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _KEYS = ("uid", "password", "site", "proxy")
@@ -40,19 +41,32 @@ def find_login(file: Path | None) -> Login:
     """
     Read the account: from a file that was named, else the environment, else the default file.
 
-    uid and password come from one place together; EVERY8D_SITE and EVERY8D_PROXY win over a file's.
+    uid and password come from one place together. A file that was named is taken alone: no password
+    goes to a site that was meant for another. EVERY8D_SITE and EVERY8D_PROXY win over what the
+    default file says.
 
     Raises:
         Failure: There is none, or the file can't be used; nothing was sent.
     """
+    login = _usual_login() if file is None else read_login(file)
+    if login.site is not None and _shows_password(login.site):
+        raise Failure(
+            Exit.MEND,
+            "site: http:// to a public host would show the password to everybody on the way; use "
+            "https://. Nothing was sent.",
+        )
+    return login
+
+
+def _usual_login() -> Login:
     uid, password = os.environ.get("EVERY8D_UID"), os.environ.get("EVERY8D_PASSWORD")
-    if file is None and (uid or password):
+    if uid or password:
         if not (uid and password):
             missing = "EVERY8D_PASSWORD" if uid else "EVERY8D_UID"
             raise Failure(Exit.ACCESS, f"{missing} is not set, but its partner is: set both.")
         found = Login(uid, password)
     else:
-        found = read_login(file or default_file(), named=file is not None)
+        found = read_login(default_file(), named=False)
     site, proxy = os.environ.get("EVERY8D_SITE"), os.environ.get("EVERY8D_PROXY")
     return Login(found.uid, found.password, site or found.site, proxy or found.proxy)
 
@@ -73,13 +87,20 @@ def read_login(file: Path, *, named: bool = True) -> Login:
                     f"{file} holds a password and others can read it (mode "
                     f"{stat.S_IMODE(mode):04o}). Mend it: chmod 600 {quote(str(file))}",
                 )
-            plain = tomllib.load(opened)
+            plain = tomllib.loads(opened.read().decode("utf-8-sig"))  # Notepad writes a BOM
     except FileNotFoundError:
         raise Failure(Exit.ACCESS, _no_account(file, named=named)) from None
+    except OSError as error:
+        raise Failure(Exit.ACCESS, f"{file}: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError):
         # Without the parser's words: they may quote the password.
         raise Failure(Exit.ACCESS, f'{file} is no TOML: write uid = "…" and the like.') from None
     return _checked(file, plain)
+
+
+def _shows_password(site: str) -> bool:
+    # The session would advise a parameter, which a command line has not.
+    return check_site(site, allow_http=False) != check_site(site, allow_http=True)
 
 
 def _checked(file: Path, plain: dict[str, Any]) -> Login:

@@ -43,17 +43,19 @@ class Gateway:
         flags: What the next command needs to go the same way, with a blank in front, or empty.
     """
 
-    def __init__(self, login: Login, out: Output, *, keep_token: bool, flags: str) -> None:
+    def __init__(
+        self, login: Login, out: Output, *, store: type[FileTokenStore] | None, flags: str
+    ) -> None:
         self.flags = flags
         self._login = login
         self._out = out
-        self._keep_token = keep_token
+        self._store = store
 
     def session(self) -> Every8DSession:
         """Make a session; it does no IO yet."""
         login = self._login
         options: dict[str, Any] = {} if login.site is None else {"site": login.site}
-        store = _token_store() if self._keep_token else None
+        store = None if self._store is None else _token_store(self._store)
         return Every8DSession(
             login.uid, login.password, token_store=store, proxy=login.proxy, **options
         )
@@ -119,6 +121,7 @@ def gateway(
     example: Example | None = None,
     offline: bool = False,
     slow: bool = False,
+    store: type[FileTokenStore] = FileTokenStore,
 ) -> Generator[Gateway]:
     """
     Open the way to the gateway for one command.
@@ -130,6 +133,7 @@ def gateway(
         example: What a simulated gateway has from the start.
         offline: The gateway is not called; only whose account it is matters.
         slow: Let a simulated gateway take its time, so that one can interrupt.
+        store: How tokens of an account are kept.
 
     Raises:
         Failure: There is no account, or no simulator; nothing was sent.
@@ -143,7 +147,7 @@ def gateway(
             login = stack.enter_context(_simulated(out, example, slow=slow))
         named = "" if account is None else f" --account {quote(str(account))}"
         flags = " --simulate" if simulate else named
-        yield Gateway(login, out, keep_token=not simulate, flags=flags)
+        yield Gateway(login, out, store=None if simulate else store, flags=flags)
 
 
 @contextmanager
@@ -159,6 +163,7 @@ def _simulated(out: Output, example: Example | None, *, slow: bool) -> Generator
     with simulator.serve() as url:
         out.note("Simulated: no account, no cost, and no phone gets anything.")
         if example is not None:
+            out.note("The batch is invented: three people, whatever was sent before.")
             _play(simulator, url, example)
         yield evolve(_DEMO, site=url)
 
@@ -201,7 +206,7 @@ def need_simulator() -> None:
         )
 
 
-def _token_store() -> FileTokenStore | None:
+def _token_store(kind: type[FileTokenStore]) -> FileTokenStore | None:
     """
     Give the file where tokens and refused logins outlast a command.
 
@@ -213,4 +218,4 @@ def _token_store() -> FileTokenStore | None:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError:
         return None  # a home that can't be written to: each command logs in for itself
-    return FileTokenStore(place / "tokens.json")
+    return kind(place / "tokens.json")

@@ -53,7 +53,8 @@ At = Annotated[
     typer.Option(metavar="TIME", help='When to send: "2026-01-31 09:00", Taipei time.'),
 ]
 ValidFor = Annotated[
-    int | None, typer.Option(metavar="MINUTES", help="How long delivery is tried; else a day.")
+    int | None,
+    typer.Option(min=1, metavar="MINUTES", help="How long delivery is tried; else a day."),
 ]
 Subject = Annotated[
     str, typer.Option(metavar="TEXT", help="A note for your own records; nobody gets it.")

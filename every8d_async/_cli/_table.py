@@ -31,15 +31,22 @@ def safe_cell(value: object) -> str:
 
 
 class CsvFile:
-    """A CSV file for spreadsheets: UTF-8 with BOM, every cell quoted, for its owner's eyes only."""
+    """
+    A CSV file for spreadsheets: UTF-8 with BOM, every cell quoted, for its owner's eyes only.
+
+    Attributes:
+        has_rows: More than the header was written.
+    """
 
     def __init__(self, file: TextIO, columns: Sequence[str]) -> None:
         self._file = file
         self._writer = csv.writer(file, quoting=csv.QUOTE_ALL)
         self._writer.writerow(columns)
+        self.has_rows = False
 
     def row(self, *cells: object) -> None:
         """Write a row."""
+        self.has_rows = True
         self._writer.writerow([safe_cell(cell) for cell in cells])
 
     def flush(self) -> None:
@@ -52,14 +59,24 @@ def csv_file(path: Path | None, columns: Sequence[str]) -> Generator[CsvFile | N
     """
     Make a CSV file if one was asked for; one that is there is never written over.
 
+    Where the block fails before it has written a row, the file goes again: a header alone would
+    only refuse the next try.
+
     Raises:
         Failure: It is there, or can't be made.
     """
     if path is None:
         yield None
         return
-    with _make(path) as file:
-        yield CsvFile(file, columns)
+    file = _make(path)
+    sheet = CsvFile(file, columns)
+    try:
+        with file:
+            yield sheet
+    except BaseException:
+        if not sheet.has_rows:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def _make(path: Path) -> TextIO:

@@ -1,6 +1,6 @@
 """What is asked about the account: its credit, its token."""
 
-from every8d_async import Every8DSession
+from every8d_async import Every8DSession, FileTokenStore, StoredRefusal, StoredToken
 from every8d_async._cli._exits import Exit
 from every8d_async._cli._gateway import gateway
 from every8d_async._cli._options import AccountFile, Json, Simulate
@@ -21,18 +21,31 @@ def credit(simulate: Simulate = False, account: AccountFile = None, as_json: Jso
         way.ask(tell)
 
 
+class _LoginAfresh(FileTokenStore):
+    """Lets no kept token vouch for a password, nor a wrong password end a kept token."""
+
+    async def load(self, key: str) -> StoredToken | StoredRefusal | None:
+        kept = await super().load(key)
+        return None if isinstance(kept, StoredToken) else kept
+
+    async def save(self, key: str, token: StoredToken | StoredRefusal) -> None:
+        if isinstance(token, StoredToken) or not isinstance(await super().load(key), StoredToken):
+            await super().save(key, token)
+
+
 def check_token(
     simulate: Simulate = False, account: AccountFile = None, as_json: Json = False
 ) -> None:
     """
-    Test the login: log in where needed, and ask whether the gateway honours the token.
+    Test the login: log in afresh, and ask whether the gateway honours the token.
 
-    A refused login is remembered, and this command alone tries it again at once.
+    A refused login is remembered, and this command alone tries it again at once. Each try with a
+    wrong password is one more failed login, and more than ten lock the account.
     """
 
     async def check(session: Every8DSession) -> None:
         session.forget_refusal()
-        left = await session.credit()  # logs in, where there is no token
+        left = await session.credit()  # logs in
         valid = await session.check_token()
         words = "the token is good" if valid else "the gateway does not honour the token"
         out.result({"valid": valid, "credit": left}, f"{words}; {points(left)} left")
@@ -41,6 +54,6 @@ def check_token(
 
     with (
         telling(as_json=as_json) as out,
-        gateway(out, simulate=simulate, account=account) as way,
+        gateway(out, simulate=simulate, account=account, store=_LoginAfresh) as way,
     ):
         way.ask(check)

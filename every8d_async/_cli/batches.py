@@ -22,7 +22,7 @@ from every8d_async._cli._exits import Exit
 from every8d_async._cli._gateway import Example, Gateway, gateway
 from every8d_async._cli._interrupt import Interrupt
 from every8d_async._cli._options import AccountFile, BatchId, CsvOut, Json, Mms, Simulate
-from every8d_async._cli._output import Output, points, telling
+from every8d_async._cli._output import Output, points, several, telling
 from every8d_async._cli._progress import progress, unheard
 from every8d_async._cli._table import Rows, csv_file
 from every8d_async._cli.send import cut
@@ -89,7 +89,7 @@ def replies(
             return session.sms.replies(batch, start_page=from_page)
 
         with gateway(out, simulate=simulate, account=account, example=Example(batch)) as way:
-            _read(out, way, pager, cells, csv, _REPLY, lambda found: f"{found:,} replies")
+            _read(out, way, pager, cells, csv, _REPLY, _replies)
 
 
 def watch(
@@ -196,7 +196,8 @@ def _read(
             raise
         out.note(told(found))
         if pages.missing:
-            out.note(f"{pages.missing:,} rows that the gateway counted did not come: ask later.")
+            rows = several(pages.missing, "row")
+            out.note(f"{rows} that the gateway counted did not come: ask later.")
             out.end(Exit.LATER)
 
     with csv_file(csv, [name for name, _ in columns]) as file:
@@ -204,6 +205,10 @@ def _read(
         # Where the rows go to the terminal they show by themselves how far it is.
         shown = csv is not None or not sys.stdout.isatty()
         way.ask(read)
+
+
+def _replies(count: int) -> str:
+    return "1 reply" if count == 1 else f"{count:,} replies"
 
 
 def _tally(counts: Counter[str]) -> str:

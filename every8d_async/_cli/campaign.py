@@ -11,7 +11,7 @@ import anyio
 import typer
 from attrs import asdict
 
-from every8d_async import DeliveryReport, Every8DSession
+from every8d_async import TAIPEI, DeliveryReport, Every8DSession
 from every8d_async._cli._drive import confirm, drive, exit_of, progress_of
 from every8d_async._cli._exits import Exit, Failure, weightiest
 from every8d_async._cli._gateway import Gateway, gateway
@@ -104,6 +104,7 @@ def plan(
     """
     job = Job(text, template, filtered, subject, at, valid_for, event_id)
     with telling(as_json=as_json) as out:
+        _must_have_a_place(file)
         check_texts(job)
         until = Job(None, at=send_before).send_at
         sheet = Sheet(csv, job.shape, encoding=encoding, send_at=job.send_at)
@@ -333,7 +334,10 @@ def export(
             async def work(campaign: "Campaign") -> None:
                 if reports:
                     got = await campaign.reports()
-                    out.note(f"{several(got.rows, 'report')}; {got.pending:,} batches still open")
+                    batches = "1 batch" if got.pending == 1 else f"{got.pending:,} batches"
+                    out.note(f"{several(got.rows, 'report')}; {batches} still open")
+                    if got.pending:
+                        out.end(Exit.LATER)
                 stood = await campaign.status()
                 await _write_people(out, campaign, stood.total, write)
                 if stood.unknown:
@@ -402,6 +406,13 @@ def _must_exist(file: Path) -> None:
         )
 
 
+def _must_have_a_place(file: Path) -> None:
+    if file.is_dir():
+        raise Failure(Exit.MEND, f"{file} is a folder: name a file.")
+    if not file.parent.is_dir():
+        raise Failure(Exit.MEND, f"there is no folder {file.parent}.")
+
+
 def _ask(
     way: Gateway,
     file: Path,
@@ -451,9 +462,11 @@ def _tell_batch(out: Output, outcome: "CampaignOutcome") -> None:
     batch = outcome.batch
     word = outcome.state.replace("_", " ")
     words = f"batch {batch.id}: {several(batch.recipients, 'recipient')} {word}"
-    silent = outcome.state == "accepted" and not batch.unsent
+    gone = f"{batch.unsent:,} of them got nothing, for want of credit" if batch.unsent else ""
+    silent = outcome.state == "accepted" and not gone
     out.result(
-        _plain(batch) | {"outcome": outcome.state}, "" if silent else f"{words} ({batch.cause})"
+        _plain(batch) | {"outcome": outcome.state},
+        "" if silent else f"{words} ({gone or batch.cause})",
     )
 
 
@@ -490,12 +503,13 @@ def _tell_status(
     for batch in unknown:
         out.note(
             f"batch {batch.id}: {several(batch.recipients, 'recipient')} UNKNOWN since "
-            f"{batch.since.astimezone():%Y-%m-%d %H:%M:%S} ({batch.cause})"
+            f"{batch.since.astimezone(TAIPEI):%Y-%m-%d %H:%M:%S} ({batch.cause})"
         )
     if unknown:
         out.note(
             "They may have been sent, and are not sent again by themselves. To look into it: "
-            f"{_again('reconcile', way, file)}; with your own word: every8d campaign resolve"
+            f"{_again('reconcile', way, file)}; with your own word: "
+            f"{_again('resolve', way, file)} {unknown[0].id} --sent, or --not-sent"
         )
     if status.planned:
         out.note(f"To go on: {_again('run', way, file)}")

@@ -56,10 +56,15 @@ def test_default_file_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_named_file_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """--account is meant: the environment does not win over it."""
-    monkeypatch.setenv("EVERY8D_UID", "other")
-    monkeypatch.setenv("EVERY8D_PASSWORD", "other")
-    assert find_login(account_file(tmp_path / "a.toml")).uid == "me"
+    """--account is meant: nothing of the environment stands beside it, neither site nor proxy."""
+    for name, value in (
+        *(("UID", "other"), ("PASSWORD", "other")),
+        *(("SITE", "https://other.example"), ("PROXY", "http://other.example")),
+    ):
+        monkeypatch.setenv(f"EVERY8D_{name}", value)
+    assert find_login(account_file(tmp_path / "a.toml")) == Login("me", "secret")
+    text = 'uid = "me"\npassword = "secret"\nsite = "https://a.example"\n'
+    assert find_login(account_file(tmp_path / "b.toml", text)).site == "https://a.example"
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o620, 0o601])
@@ -95,6 +100,19 @@ def test_a_file_in_no_utf8(tmp_path: Path) -> None:
     file = account_file(tmp_path / "a.toml")
     file.write_bytes('uid = "密"'.encode("cp950"))
     assert "is no TOML" in str(refusal(file))
+
+
+def test_a_file_of_notepad_s(tmp_path: Path) -> None:
+    """An editor's BOM before the text is no fault of it."""
+    file = account_file(tmp_path / "a.toml", '\ufeffuid = "me"\npassword = "密"\n')
+    assert find_login(file) == Login("me", "密")
+
+
+def test_a_folder_is_no_account(tmp_path: Path) -> None:
+    """What can't be read is a fault of the account's, in a sentence."""
+    failure = refusal(tmp_path)
+    assert failure.code is Exit.ACCESS
+    assert str(failure) == f"{tmp_path}: Is a directory."
 
 
 def test_no_account_at_all() -> None:
@@ -163,6 +181,45 @@ def test_a_wrong_password_is_tried_once(
         "the token is good; 100,000.00 points left\n",
     )
     assert invoke("send", "Hello", "0912345678").exit_code == 0
+
+
+def test_a_check_tests_the_login_itself(
+    simulator: Simulator, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token that is kept does not vouch for a password; a wrong one ends nobody's token."""
+    assert invoke("credit").exit_code == 0
+    tokens = home / ".config" / "every8d" / "tokens.json"
+    kept = tokens.read_text("utf-8")
+    monkeypatch.setenv("EVERY8D_PASSWORD", "wrong-one")
+    done = invoke("token", "check")
+    assert (done.exit_code, done.stdout, simulator.failed_logins) == (Exit.ACCESS, "", 1)
+    assert tokens.read_text("utf-8") == kept
+    monkeypatch.setenv("EVERY8D_PASSWORD", "secret")
+    assert invoke("token", "check").exit_code == 0
+    assert simulator.logins == 3
+    assert invoke("credit").exit_code == 0
+    assert simulator.logins == 3
+
+
+def test_a_check_s_refusal_is_remembered(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no token is kept, what the check met is not tried again by other commands."""
+    monkeypatch.setenv("EVERY8D_PASSWORD", "wrong-one")
+    assert invoke("token", "check").exit_code == Exit.ACCESS
+    assert invoke("credit").exit_code == Exit.ACCESS
+    assert simulator.failed_logins == 1
+
+
+def test_a_site_that_would_show_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what a person at a command line can do is advised."""
+    for name, value in (("UID", "me"), ("PASSWORD", "secret"), ("SITE", "http://example.com")):
+        monkeypatch.setenv(f"EVERY8D_{name}", value)
+    done = invoke("credit")
+    assert done.exit_code == Exit.MEND
+    assert "would show the password" in done.stderr
+    assert "use https://" in done.stderr
+    assert "allow_http" not in done.stderr
 
 
 def test_check_of_a_token_in_json(simulator: Simulator) -> None:

@@ -68,6 +68,15 @@ def test_reports_for_a_spreadsheet(simulator: Simulator, tmp_path: Path) -> None
     assert invoke("reports", batch, "--csv", str(file)).exit_code == Exit.MEND
 
 
+def test_reports_that_failed_can_be_asked_for_again(simulator: Simulator, tmp_path: Path) -> None:
+    """The very same command goes through once the gateway answers."""
+    batch = batch_of(simulator)
+    again = ("reports", batch, "--csv", str(tmp_path / "out.csv"))
+    simulator.faults.add("GetDeliveryStatus", HttpStatus(503), times=3)
+    assert invoke(*again).exit_code == Exit.LATER
+    assert invoke(*again).exit_code == 0
+
+
 def test_reports_show_how_far_it_is(simulator: Simulator, tmp_path: Path) -> None:
     """While rows go into a file a bar shows how many have come."""
     batch = batch_of(simulator, 1_500)
@@ -121,9 +130,17 @@ def test_replies(simulator: Simulator, tmp_path: Path) -> None:
     assert done.exit_code == 0
     assert "\t\\x1b[2J好\t" in done.stdout
     assert "2 replies" in done.stderr
+    assert invoke("replies", batch, "--from-page", "2").stderr == "0 replies\n"
     file = tmp_path / "out.csv"
     assert invoke("replies", batch, "--csv", str(file)).exit_code == 0
     assert [row["text"] for row in read_table(file)] == ["\x1b[2J好", "'=1+1"]
+
+
+def test_one_reply(simulator: Simulator) -> None:
+    """One is told as one."""
+    batch = batch_of(simulator)
+    simulator.add_reply(batch, mobile(1), "好")
+    assert invoke("replies", batch).stderr == "1 reply\n"
 
 
 def test_watching_ends_when_all_are_final(simulator: Simulator) -> None:
@@ -199,3 +216,4 @@ def test_simulated_batches_have_something_to_show(name: str, mms: list[str]) -> 
     assert done.exit_code == 0
     said = {"reports": "number invalid", "watch": "All are final", "cancel": "3 called off"}
     assert said.get(name, "好") in done.output
+    assert "The batch is invented: three people, whatever was sent before." in done.stderr

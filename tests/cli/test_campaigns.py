@@ -5,11 +5,12 @@ import sqlite3
 import time
 from collections import Counter
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from every8d_async import TAIPEI
 from every8d_async._cli._exits import Exit
 from every8d_async._cli.campaign import code_of
 from every8d_async.campaign import CampaignStatus
@@ -209,7 +210,22 @@ def test_a_plan_of_nonsense(file: Path) -> None:
     assert invoke(*words, "Hello", "--template", "x").exit_code == Exit.MEND
     assert invoke(*words, "--filtered").exit_code == Exit.MEND
     assert invoke(*words, "--send-before", "soon").exit_code == Exit.MEND
+    told = invoke(*words, "Hello", "--valid-for", "-3")
+    assert (told.exit_code, "timedelta" in told.stderr) == (Exit.MEND, False)
+    assert "--valid-for" in told.stderr
     assert not file.exists()
+
+
+def test_a_plan_without_a_place(tmp_path: Path) -> None:
+    """A folder that is not there, or that is named as the file, is the command line's fault."""
+    csv = str(people(tmp_path / "people.csv", 1))
+    words = ["--csv", csv, "--simulate"]
+    missing = invoke("campaign", "plan", str(tmp_path / "none" / "d.sqlite3"), *words)
+    assert missing.exit_code == Exit.MEND
+    assert missing.stderr == f"every8d: there is no folder {tmp_path / 'none'}.\n"
+    folder = invoke("campaign", "plan", str(tmp_path), *words)
+    assert folder.exit_code == Exit.MEND
+    assert folder.stderr == f"every8d: {tmp_path} is a folder: name a file.\n"
 
 
 # --- running ---
@@ -273,7 +289,8 @@ def test_credit_gone(simulator: Simulator, file: Path) -> None:
     plan(file, 20, "--batch-size", "10")
     done = invoke("campaign", "run", str(file), "--yes", "--in-flight", "1")
     assert done.exit_code == Exit.CREDIT
-    assert "batch 1: 10 recipients accepted" in done.stdout
+    told = "batch 1: 10 recipients accepted (5 of them got nothing, for want of credit)"
+    assert told in done.stdout
     assert "Paused: the credit is gone" in done.stderr
     assert invoke("campaign", "status", str(file)).exit_code == Exit.CREDIT
 
@@ -323,6 +340,21 @@ def doubtful(simulator: Simulator, file: Path) -> Path:
     plan(file, 4, "--batch-size", "2")
     assert invoke("campaign", "run", str(file), "--yes", "--in-flight", "1").exit_code == 6
     return file
+
+
+def test_a_doubt_in_taipei_s_time(doubtful: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Since when a batch is UNKNOWN is told in Taipei's time, as all else, wherever one is."""
+    monkeypatch.setenv("TZ", "America/New_York")
+    with closing(sqlite3.connect(doubtful)) as journal:
+        (since,) = journal.execute("SELECT since FROM batch WHERE state = 'unknown'").fetchone()
+    at = f"{datetime.fromtimestamp(since, TAIPEI):%Y-%m-%d %H:%M:%S}"
+    assert f"UNKNOWN since {at} (" in run("campaign", "status", str(doubtful)).stderr
+
+
+def test_the_next_step_can_be_typed(doubtful: Path) -> None:
+    """What a person may do about a doubt is told whole: the file, the batch, the word."""
+    told = invoke("campaign", "status", str(doubtful)).stderr
+    assert f"every8d campaign resolve {doubtful} 1 --sent, or --not-sent" in told
 
 
 @pytest.mark.parametrize(
@@ -416,6 +448,10 @@ def test_an_export_of_one_text(simulator: Simulator, file: Path) -> None:
     invoke("campaign", "run", str(file), "--yes")
     done = run("campaign", "export", str(file), "--reports")
     assert [line.split("\t")[4] for line in done.stdout.splitlines()[1:]] == ["0", "0", "0"]
+    assert "3 reports; 1 batch still open" in done.stderr
+    assert done.returncode == Exit.LATER  # not all reports are there yet
+    simulator.deliver_all()
+    assert invoke("campaign", "export", str(file), "--reports").exit_code == 0
 
 
 def test_an_export_with_doubts(doubtful: Path) -> None:
@@ -425,3 +461,13 @@ def test_an_export_with_doubts(doubtful: Path) -> None:
     assert done.exit_code == Exit.UNKNOWN
     assert Counter(row["state"] for row in rows) == {"unknown": 2, "accepted": 2}
     assert "2 are UNKNOWN" in done.stderr
+
+
+def test_an_export_that_failed_can_be_tried_again(file: Path) -> None:
+    """Without an account no file is made, which would refuse the next try."""
+    plan(file, 1, "--simulate")
+    sheet = file.with_name("out.csv")
+    done = invoke("campaign", "export", str(file), "--csv", str(sheet))
+    assert (done.exit_code, sheet.exists()) == (Exit.ACCESS, False)
+    again = invoke("campaign", "export", "--simulate", str(file), "--csv", str(sheet))
+    assert (again.exit_code, len(read_table(sheet))) == (0, 1)

@@ -180,7 +180,8 @@ def test_a_dry_run_asks_nobody() -> None:
 def test_a_named_account_is_in_the_next_step(simulator: Simulator, tmp_path: Path) -> None:
     """What is to be typed next goes the same way as this."""
     file = tmp_path / "a.toml"
-    file.write_text('uid = "me"\npassword = "secret"\n', "utf-8")
+    site = os.environ["EVERY8D_SITE"]
+    file.write_text(f'uid = "me"\npassword = "secret"\nsite = "{site}"\n', "utf-8")
     file.chmod(0o600)
     done = invoke("send", "Hello", "0912345678", "--account", str(file))
     assert f"every8d watch --account {file} " in done.stdout

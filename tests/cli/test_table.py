@@ -79,6 +79,33 @@ def test_a_file_that_can_t_be_made(tmp_path: Path) -> None:
         pass
 
 
+def fail_after(path: Path, *cells: str) -> None:
+    with csv_file(path, ["a"]) as file:
+        assert file is not None
+        for cell in cells:
+            file.row(cell)
+        raise RuntimeError
+
+
+def test_what_fails_before_its_first_row_leaves_no_file(tmp_path: Path) -> None:
+    """A file with nothing but a header would only refuse the next try; rows that came are kept."""
+    path = tmp_path / "out.csv"
+    with pytest.raises(RuntimeError):
+        fail_after(path)
+    assert not path.exists()
+    with pytest.raises(RuntimeError):
+        fail_after(path, "1")
+    assert read_table(path) == [{"a": "1"}]
+
+
+def test_a_file_without_rows_stays_where_nothing_failed(tmp_path: Path) -> None:
+    """That there were none is a result."""
+    path = tmp_path / "out.csv"
+    with csv_file(path, ["a"]):
+        pass
+    assert read_table(path) == []
+
+
 def test_no_file_was_asked_for() -> None:
     """Without a name nothing is made."""
     with csv_file(None, ["a"]) as file:
