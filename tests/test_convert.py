@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from every8d_async._codes import DeliveryStatus
-from every8d_async._convert import ReplyPage, ReportPage, _carefully, structure
+from every8d_async._convert import (
+    CAREFUL,
+    REPORT_NAMES,
+    ReplyPage,
+    ReportPage,
+    _carefully,
+    structure,
+    usual_rows,
+)
 from every8d_async._models import TAIPEI, DeliveryReport, Reply
 from every8d_async._wire import BadReply
 
@@ -425,3 +433,29 @@ def test_texts_alone_break_only_their_own_fields(changes: dict[str, str]) -> Non
     else:
         paths = []
     assert {path.removeprefix("DATA[0].") for path in paths} <= set(changes)
+
+
+ODD_VALUES: dict[str, list[Any]] = {
+    "MR": [None, ""],
+    "NAME": [None],
+    "MOBILE": ["+886900000001   ", "0900-000-001", "abc", None],
+    "SEND_TIME": [None, "", " 2026/01/31 12:00:00 "],
+    "COST": [None, 1, 1.5, " 1.00"],
+    "STATUS": [100, " 0 ", "-1"],
+    "REAL_COST": [None, 1.0, 1],
+    "RECEIVED_TIME": [None, ""],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(n, v) for n, them in ODD_VALUES.items() for v in them]
+)
+def test_an_odd_spelling_is_read_with_all_the_others(name: str, value: Any) -> None:
+    """It costs its own column, not the page: a thousand of them must not hold up the event loop."""
+    usual = {
+        "MR": "1", "NAME": "王", "MOBILE": "+886900000001", "SEND_TIME": "2026-01-31 12:00:00",
+        "COST": "1.00", "STATUS": "100", "REAL_COST": "1.00", "RECEIVED_TIME": "",
+    }  # fmt: skip
+    rows = [usual, {**usual, name: value}, {key: usual[key] for key in ("MOBILE", "STATUS")}]
+    made = usual_rows(DeliveryReport, REPORT_NAMES)(rows)
+    assert made == CAREFUL.structure({"SMS_COUNT": 3, "DATA": rows}, ReportPage).rows
