@@ -1,8 +1,8 @@
 """
 From plain values to models: the one cattrs converter, and the names that replies use.
 
-Each page is converted by generated code without bookkeeping; where that fails, the same hooks run
-again in cattrs's detailed mode, which names every problem with its path.
+Each page is converted column by column, without bookkeeping; where that fails, the same hooks run
+again row by row in cattrs's detailed mode, which names every problem with its path.
 """
 
 import re
